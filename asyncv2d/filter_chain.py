@@ -1,0 +1,93 @@
+"""The filtered picture of a frame, as it goes to the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+from asyncv2d.media import FilterStep, Size, VideoFilter
+
+
+class FilterChain:
+    """Makes the picture to encode: upright, square pixels, filtered, 8-bit 4:2:0, limited range.
+
+    The chain is built for the first frame and again whenever a frame's shape differs; the size of
+    the result is fixed by the first one.
+    """
+
+    def __init__(self, filters: Sequence[VideoFilter], sample_aspect_ratio: Fraction) -> None:
+        self._filters = filters
+        self._aspect = sample_aspect_ratio
+        self._shape: tuple[int, int, str, int] | None = None
+        self._graph: Graph | None = None
+        self.size: Size | None = None
+
+    def __call__(self, frame: VideoFrame) -> VideoFrame:
+        """The filtered frame; its timestamps have no meaning."""
+        shape = (frame.width, frame.height, frame.format.name, frame.rotation)
+        if shape != self._shape:
+            self._shape = shape
+            self._graph = self._build(frame)
+        assert self._graph is not None
+        self._graph.vpush(frame)
+        return self._graph.vpull()
+
+    def _build(self, frame: VideoFrame) -> Graph:
+        size = _square_size(frame, self._aspect)
+        steps = [*_upright(frame.rotation)]
+        if size != _rotated(Size(frame.width, frame.height), frame.rotation) or not self._filters:
+            size = Size(_even(size.width), _even(size.height))
+            steps.append(FilterStep("scale", f"{size.width}:{size.height}"))
+        for video_filter in self._filters:
+            size, added = video_filter.steps(size)
+            steps.extend(added)
+        even = Size(_even(size.width), _even(size.height))
+        self.size = self.size or even
+        if size != self.size:
+            steps.append(FilterStep("scale", f"{self.size.width}:{self.size.height}"))
+        return _graph(frame, steps)
+
+
+def _even(length: int) -> int:
+    return max(2, length - length % 2)
+
+
+def _square_size(frame: VideoFrame, aspect: Fraction) -> Size:
+    """The frame's size once upright and with its pixels made square by widening."""
+    return _rotated(Size(max(1, round(frame.width * aspect)), frame.height), frame.rotation)
+
+
+def _rotated(size: Size, rotation: int) -> Size:
+    return Size(size.height, size.width) if rotation in (90, -90, 270, -270) else size
+
+
+def _upright(rotation: int) -> Sequence[FilterStep]:
+    """The filters that undo a rotation of ``rotation`` degrees counter-clockwise."""
+    turns = {90: "cclock", -90: "clock", 270: "clock", -270: "cclock"}
+    if rotation in turns:
+        return (FilterStep("transpose", turns[rotation]),)
+    if rotation in (180, -180):
+        return FilterStep("hflip", ""), FilterStep("vflip", "")
+    return ()
+
+
+def _graph(frame: VideoFrame, steps: Sequence[FilterStep]) -> Graph:
+    graph = Graph()
+    last = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    to_storage = [
+        FilterStep("scale", "out_range=limited"),
+        FilterStep("format", "yuv420p"),
+        FilterStep("setsar", "1"),
+        FilterStep("buffersink", ""),
+    ]
+    for name, args in (*steps, *to_storage):
+        step = graph.add(name, args)
+        last.link_to(step)
+        last = step
+    graph.configure()
+    return graph

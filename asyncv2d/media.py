@@ -1,0 +1,155 @@
+"""What the decode engine and a subsampler say to each other: plain data and the possible roles.
+
+A subsampler takes part in a job by having the methods of one or more roles below. The planner
+asks for the role, never for the class, so a new subsampler needs no change here or in the engine.
+All times are presentation times in seconds, counted from the start of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Precision = Literal["low", "keyframe_adjusted", "exact"]
+Picture = NDArray[np.uint8]
+
+
+class Span(NamedTuple):
+    """The half-open stretch of time [start, end), in seconds."""
+
+    start: float
+    end: float
+
+    @property
+    def length(self) -> float:
+        """Seconds from start to end."""
+        return self.end - self.start
+
+
+class Size(NamedTuple):
+    """Width and height of a picture, in pixels."""
+
+    width: int
+    height: int
+
+
+class FilterStep(NamedTuple):
+    """One FFmpeg filter of a chain with its arguments, such as ``("crop", "224:224")``."""
+
+    name: str
+    args: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """The facts of a video stream that are known without decoding it."""
+
+    index: int
+    codec: str
+    size: Size
+    sample_aspect_ratio: Fraction
+    rate: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """The facts of an audio stream that are known without decoding it."""
+
+    index: int
+    codec: str
+    sample_rate: int
+    channels: int
+    has_extradata: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a file's headers say. ``document`` has the field names of ffprobe's JSON."""
+
+    duration: float | None
+    video: VideoInfo | None
+    audio: AudioInfo | None
+    document: Mapping[str, Any]
+
+
+class CutWatch(Protocol):
+    """Sees every frame of one video in order and says where a new scene begins."""
+
+    def push(self, view: Picture, index: int) -> bool:
+        """Take frame ``index`` as a small BGR picture (h, w, 3); True if a scene begins at it."""
+
+    def finish(self, times: Sequence[float], end: float) -> Mapping[str, Any]:
+        """After the last frame: the facts for the sample's JSON.
+
+        ``times`` holds the presentation time of every frame, ``end`` the time the last one ends.
+        """
+
+
+@runtime_checkable
+class Describer(Protocol):
+    """Role: adds facts that need no decoding to each sample's JSON."""
+
+    needs_keyframes: bool
+
+    def describe(self, probe: Probe, keyframe_times: Sequence[float]) -> Mapping[str, Any]:
+        """Facts from the headers; ``keyframe_times`` is empty unless ``needs_keyframes``."""
+
+
+@runtime_checkable
+class CutDetector(Protocol):
+    """Role: finds scenes. At most one in a job."""
+
+    cuts_are_clips: bool
+    view_width: int
+    scenes: Literal["all", "longest"]
+
+    def watch(self, video: VideoInfo) -> CutWatch:
+        """Begin to watch one video."""
+
+
+@runtime_checkable
+class Clipper(Protocol):
+    """Role: turns spans (scenes, or the row's clips) into the spans of the clips to make."""
+
+    precision: Precision
+
+    def pieces(self, start: float) -> Iterator[Span]:
+        """The longest pieces a span that begins at ``start`` may be cut into, in order."""
+
+    def keeps(self, piece: Span) -> bool:
+        """Whether a piece, shortened where its span ended, is worth a clip."""
+
+
+@runtime_checkable
+class VideoFilter(Protocol):
+    """Role: changes the picture."""
+
+    def steps(self, size: Size) -> tuple[Size, Sequence[FilterStep]]:
+        """For pictures of ``size``: the filters to apply and the size they give."""
+
+
+@runtime_checkable
+class Pacer(Protocol):
+    """Role: sets a constant frame rate. At most one in a job."""
+
+    frame_rate: Fraction
+
+
+Subsampler = Describer | CutDetector | Clipper | VideoFilter | Pacer
+
+
+def split(clipper: Clipper, span: Span) -> Iterator[Span]:
+    """Cut a span whose end is known into the pieces that ``clipper`` keeps."""
+    for piece in clipper.pieces(span.start):
+        shortened = Span(piece.start, min(piece.end, span.end))
+        if shortened.length <= 0:
+            return
+        if clipper.keeps(shortened):
+            yield shortened
+        if piece.end >= span.end:
+            return

@@ -1,0 +1,98 @@
+"""The doors of the engine: what a reader, a fetcher and a writer have to offer.
+
+A stage is configuration first: a frozen, validated object that can be sent to another process and
+is opened there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from asyncv2d.types import Blob, Fetched, Row, Sample, ShardSpec
+
+
+class Settings(BaseModel):
+    """Base of everything that is configured: frozen, unknown keys forbidden, fields documented."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Reader(Protocol):
+    """Cuts an input table into shards and reads the records of one of them."""
+
+    def shards(self, samples_per_shard: int) -> Iterator[ShardSpec]:
+        """All shards in order. Raises UserError where the input cannot be read as it should."""
+
+    def records(self, shard: ShardSpec) -> Iterator[Mapping[str, Any]]:
+        """The shard's lines, as column name to value."""
+
+
+class BodyWriter(Protocol):
+    """Takes a body in chunks as it arrives."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Append ``chunk``; waits while the byte budget is used up."""
+
+    async def finish(self) -> Blob:
+        """The whole body, now owned by the caller."""
+
+
+class Spool(Protocol):
+    """Where bodies are kept until they are processed."""
+
+    def body(self, expected: int | None) -> AbstractAsyncContextManager[BodyWriter]:
+        """Open a body of ``expected`` bytes (None: unknown). It is dropped unless finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchContext:
+    """What a fetcher may use while it is open."""
+
+    spool: Spool
+    concurrency: int
+
+
+Fetch = Callable[[Row], Awaitable[Fetched]]
+
+
+class Fetcher(Protocol):
+    """Brings the bodies of rows whose URL has one of its ``schemes``."""
+
+    schemes: frozenset[str]
+
+    def open(self, context: FetchContext) -> AbstractAsyncContextManager[Fetch]:
+        """Open connections; the result fetches one row and raises ItemError where it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A finished file of a shard: where it lies now, and its name in the output folder."""
+
+    path: Path
+    name: str
+
+
+class ShardWriter(Protocol):
+    """Takes the samples of one shard, in any order. Called from one thread at a time."""
+
+    def write(self, sample: Sample) -> None:
+        """Append one sample."""
+
+    def close(self) -> Sequence[WrittenFile]:
+        """Finish the files and say which they are."""
+
+    def abandon(self) -> None:
+        """Let go of everything unfinished; called instead of ``close``."""
+
+
+class Writer(Protocol):
+    """Writes samples in one output format."""
+
+    def open(self, folder: Path, shard_name: str) -> ShardWriter:
+        """Begin a shard in ``folder``, an empty folder of its own on this machine."""

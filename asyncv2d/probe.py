@@ -1,0 +1,283 @@
+"""Opens media and reads what the headers say; nothing is decoded here."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from asyncv2d.media import AudioInfo, Probe, Size, VideoInfo
+from asyncv2d.truncation import is_truncated, looks_like_media
+from asyncv2d.types import Body, Cause, ItemError, LocalFile
+
+# Playlists and other formats that name further files stay shut: URL lists come from strangers.
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,ogg,asf,mxf,gif,ivf,nut,"
+    "rm,dv,h264,hevc,m4v,obu,mp3,wav,w64,aac,flac,ac3,eac3,aiff,amr,caf,au"
+)
+_SNIFF_BYTES = 192
+_UNKNOWN_RATE = Fraction(25)
+
+
+@dataclass(slots=True)
+class Counter:
+    """Counts the video frames that came out of a decoder, over all passes."""
+
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An open file with its chosen streams. ``origin`` is the time at which its clock starts.
+
+    The origin is taken off all times, so a recording whose first timestamp is far from zero starts
+    at 0 here, as in a player.
+    """
+
+    body: Body
+    container: InputContainer
+    probe: Probe
+    video: VideoStream | None
+    audio: AudioStream | None
+    origin: Fraction
+    truncated: bool
+    counter: Counter = field(default_factory=Counter)
+
+    @property
+    def damage(self) -> Cause:
+        """What to call it when this file cannot be read or decoded to its end."""
+        return Cause.TRUNCATED if self.truncated else Cause.CORRUPT
+
+
+@contextmanager
+def open_media(body: Body) -> Iterator[Media]:
+    """Open a body and read its headers.
+
+    Raises ItemError with cause empty, not_media, truncated or corrupt where that is impossible.
+    """
+    if body.size == 0:
+        raise ItemError(Cause.EMPTY, "the file has no bytes")
+    with _file(body) as file:
+        head = file.read(_SNIFF_BYTES)
+        truncated = is_truncated(file)
+    with _open(body, head, truncated) as container:
+        yield _media(body, container, truncated)
+
+
+@contextmanager
+def reopen(media: Media) -> Iterator[InputContainer]:
+    """A second, independent look at a file that is open already, for another pass over it."""
+    with _open(media.body, b"", media.truncated) as container:
+        yield container
+
+
+def packets(media: Media, container: InputContainer, *streams: Stream) -> Iterator[Packet[Any]]:
+    """The packets of these streams to the end of the file; flushing ones, of size 0, come last.
+
+    Raises ItemError (truncated or corrupt) where the file cannot be read on.
+    """
+    while True:
+        try:
+            yield from container.demux(*streams)
+        except IndexError:  # PyAV, when a new stream begins in the middle; it can simply go on
+            continue
+        except av.FFmpegError as error:
+            raise ItemError(media.damage, f"reading stopped: {error.strerror}") from error
+        return
+
+
+def _file(body: Body) -> BinaryIO:
+    path = _path(body)
+    return io.BytesIO(body.read()) if path is None else Path(path).open("rb")
+
+
+def _path(body: Body) -> str | None:
+    if isinstance(body, LocalFile):
+        return str(body.path)
+    return None if body.path is None else str(body.path)
+
+
+@contextmanager
+def _open(body: Body, head: bytes, truncated: bool) -> Iterator[InputContainer]:
+    path = _path(body)
+    source = io.BytesIO(body.read()) if path is None else f"file:{path}"
+    try:
+        container = av.open(
+            source,
+            mode="r",
+            metadata_errors="replace",
+            options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+        )
+    except (av.FFmpegError, ValueError) as error:
+        raise _unreadable(head, truncated, error) from error
+    with container:
+        yield container
+
+
+def _unreadable(head: bytes, truncated: bool, error: Exception) -> ItemError:
+    if not looks_like_media(head):
+        return ItemError(Cause.NOT_MEDIA, "no audio or video container is recognised in the file")
+    if truncated:
+        return ItemError(Cause.TRUNCATED, "the file ends before its own headers say it does")
+    return ItemError(Cause.CORRUPT, f"the container cannot be read: {error.args[-1]}")
+
+
+def _media(body: Body, container: InputContainer, truncated: bool) -> Media:
+    video, audio = _main_video(container), _best_audio(container)
+    duration = container.duration
+    probe = Probe(
+        duration=None if duration is None else duration / av.time_base,
+        video=None if video is None else _video_info(video),
+        audio=None if audio is None else _audio_info(audio),
+        document=_document(container, body.size),
+    )
+    origin = Fraction(max(container.start_time or 0, 0), av.time_base)
+    return Media(body, container, probe, video, audio, origin, truncated)
+
+
+def _main_video(container: InputContainer) -> VideoStream | None:
+    """The first video stream that is a moving picture and no cover art, as PySceneDetect takes."""
+    for stream in container.streams.video:
+        if _is_known(stream) and not stream.disposition & Disposition.attached_pic:
+            return stream
+    return None
+
+
+def _best_audio(container: InputContainer) -> AudioStream | None:
+    best = container.streams.best("audio")
+    streams = [*([best] if isinstance(best, AudioStream) else []), *container.streams.audio]
+    return next((stream for stream in streams if _is_known(stream)), None)
+
+
+def _is_known(stream: VideoStream | AudioStream) -> bool:
+    """Whether there is a decoder for it, without which PyAV gives no codec context."""
+    return getattr(stream, "codec_context", None) is not None
+
+
+def _video_info(stream: VideoStream) -> VideoInfo:
+    return VideoInfo(
+        index=stream.index,
+        codec=stream.codec_context.codec.canonical_name,
+        size=Size(stream.width, stream.height),
+        sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
+        rate=stream.average_rate or stream.guessed_rate or _UNKNOWN_RATE,
+    )
+
+
+def _audio_info(stream: AudioStream) -> AudioInfo:
+    context = stream.codec_context
+    return AudioInfo(
+        index=stream.index,
+        codec=context.codec.canonical_name,
+        sample_rate=context.sample_rate,
+        channels=context.layout.nb_channels,
+        has_extradata=bool(context.extradata),
+    )
+
+
+def _document(container: InputContainer, size: int) -> dict[str, Any]:
+    """The headers in the words of ``ffprobe -show_format -show_streams -print_format json``."""
+    start, duration = container.start_time, container.duration
+    known = {
+        "nb_streams": len(container.streams),
+        "format_name": container.format.name,
+        "format_long_name": container.format.long_name,
+        "start_time": None if start is None else _seconds(start / av.time_base),
+        "duration": None if duration is None else _seconds(duration / av.time_base),
+        "size": str(size),
+        "bit_rate": str(container.bit_rate) if container.bit_rate else None,
+        "tags": dict(container.metadata) or None,
+    }
+    streams = [_stream_document(stream) for stream in container.streams]
+    return {"streams": streams, "format": _without_none(known)}
+
+
+def _stream_document(stream: Stream) -> dict[str, Any]:
+    known: dict[str, Any] = {"index": stream.index, "codec_type": stream.type}
+    if isinstance(stream, VideoStream | AudioStream) and not _is_known(stream):
+        return known
+    if isinstance(stream, VideoStream | AudioStream):
+        context = stream.codec_context
+        known |= {
+            "codec_name": context.codec.canonical_name,
+            "codec_long_name": context.codec.long_name,
+            "profile": context.profile,
+            "codec_tag_string": _codec_tag(stream),
+            "bit_rate": str(context.bit_rate) if context.bit_rate else None,
+        }
+    if isinstance(stream, VideoStream):
+        known |= _video_document(stream)
+    if isinstance(stream, AudioStream):
+        known |= _audio_document(stream)
+    return _without_none(known | _timing_document(stream))
+
+
+def _codec_tag(stream: VideoStream | AudioStream) -> str | None:
+    try:
+        return stream.codec_tag
+    except UnicodeDecodeError:  # a number, as in AVI and ASF; PyAV gives only those that are text
+        return None
+
+
+def _video_document(stream: VideoStream) -> dict[str, Any]:
+    return {
+        "width": stream.width,
+        "height": stream.height,
+        "sample_aspect_ratio": _ratio(stream.sample_aspect_ratio, ":"),
+        "display_aspect_ratio": _ratio(stream.display_aspect_ratio, ":"),
+        "pix_fmt": stream.pix_fmt,
+        "r_frame_rate": _ratio(stream.base_rate, "/") or "0/0",
+        "avg_frame_rate": _ratio(stream.average_rate, "/") or "0/0",
+    }
+
+
+def _audio_document(stream: AudioStream) -> dict[str, Any]:
+    context = stream.codec_context
+    return {
+        "sample_fmt": context.format.name if context.format else None,
+        "sample_rate": str(context.sample_rate),
+        "channels": context.layout.nb_channels,
+        "channel_layout": context.layout.name,
+        "r_frame_rate": "0/0",
+        "avg_frame_rate": "0/0",
+    }
+
+
+def _timing_document(stream: Stream) -> dict[str, Any]:
+    base = stream.time_base
+    seconds = {
+        name: _seconds(float(value * base))
+        for name, value in (("start_time", stream.start_time), ("duration", stream.duration))
+        if value is not None and base is not None
+    }
+    return {
+        "time_base": _ratio(base, "/"),
+        "start_pts": stream.start_time,
+        "duration_ts": stream.duration,
+        **seconds,
+        "nb_frames": str(stream.frames) if stream.frames else None,
+        "tags": dict(stream.metadata) or None,
+    }
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.6f}"
+
+
+def _ratio(value: Fraction | None, sign: str) -> str | None:
+    return None if value is None else f"{value.numerator}{sign}{value.denominator}"
+
+
+def _without_none(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if value is not None}

@@ -1,0 +1,157 @@
+"""All the work on one video, as one call that runs in a worker process."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import av
+
+from asyncv2d.audio import AudioMethod, add_sound
+from asyncv2d.clips import read_spans
+from asyncv2d.copying import copy_clips
+from asyncv2d.decode import Decoded, decode, keyframe_times
+from asyncv2d.encode import Receipt, Take
+from asyncv2d.media import Span
+from asyncv2d.plan import Plan
+from asyncv2d.probe import Media, open_media
+from asyncv2d.types import Blob, Body, Cause, ItemError, Processed, Sample
+
+CLIP_DIGITS = 5
+INLINE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One video and what to do with it."""
+
+    key: str
+    body: Body
+    clips: Any
+    plan: Plan
+    spool: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A finished clip."""
+
+    data: bytes
+    receipt: Receipt
+
+
+def process(task: Task) -> Processed:
+    """Probe, decode, cut, encode: the samples of one video.
+
+    Each sample has its ``mp4`` part and its own facts; captions and the row's columns are added by
+    the caller. Raises ItemError where the video cannot be processed.
+    """
+    with open_media(task.body) as media:
+        try:
+            return _Work(task, media).run()
+        except ItemError as error:
+            error.facts["frames_decoded"] = media.counter.frames
+            raise
+
+
+class _Work:
+    def __init__(self, task: Task, media: Media) -> None:
+        self._task = task
+        self._plan = task.plan
+        self._media = media
+        self._decoded = Decoded(times=[], end=media.probe.duration or 0.0)
+
+    def run(self) -> Processed:
+        spans = self._given_spans()
+        clipping = spans is not None or self._plan.cuts_are_clips
+        if self._media.video is None and self._plan.needs_video(clips=clipping):
+            raise ItemError(Cause.NO_VIDEO_STREAM, _what_it_is(self._media))
+        facts = self._describe()
+        encode = self._plan.encodes(clips=clipping)
+        if encode or self._plan.detector is not None:
+            self._decoded = decode(self._media, self._plan, spans, encode=encode)
+        elif self._media.truncated:
+            raise ItemError(Cause.TRUNCATED, "the file ends before its own headers say it does")
+        facts |= self._decoded.facts
+        if not (encode or clipping):
+            samples = [Sample(self._task.key, {"mp4": self._task.body}, facts)]
+        else:
+            clips = self._encoded() if encode else self._copied(spans)
+            samples = self._samples(clips, facts, clipping=clipping)
+        return Processed(samples, {"frames_decoded": self._media.counter.frames})
+
+    def _given_spans(self) -> Sequence[Span] | None:
+        if self._plan.cuts_are_clips or self._task.clips is None:
+            return None
+        return read_spans(self._task.clips)
+
+    def _describe(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {}
+        keyframes: Sequence[float] = ()
+        if any(describer.needs_keyframes for describer in self._plan.describers):
+            keyframes = keyframe_times(self._media)
+        for describer in self._plan.describers:
+            facts |= describer.describe(self._media.probe, keyframes)
+        return facts
+
+    def _encoded(self) -> list[Clip]:
+        takes = self._decoded.takes
+        audio = add_sound(self._media, takes)
+        return [_finished(take, method) for take, method in zip(takes, audio, strict=True)]
+
+    def _copied(self, spans: Sequence[Span] | None) -> list[Clip]:
+        if spans is None:
+            spans = [Span(a, b) for a, b in self._decoded.facts["cuts_seconds"]]
+        return [
+            Clip(data, receipt)
+            for data, receipt in copy_clips(self._media, spans, self._plan.clipper)
+        ]
+
+    def _samples(
+        self, clips: Sequence[Clip], facts: Mapping[str, Any], *, clipping: bool
+    ) -> list[Sample]:
+        if not clips:
+            raise ItemError(Cause.NO_CLIPS, self._why_no_clips(facts))
+        samples = []
+        for number, clip in enumerate(clips):
+            key = f"{self._task.key}_{number:0{CLIP_DIGITS}d}" if clipping else self._task.key
+            own = {"clips": [list(clip.receipt.asked)]} if clipping else {}
+            meta = {**facts, **own, "receipt": asdict(clip.receipt)}
+            samples.append(Sample(key, {"mp4": self._part(clip.data)}, meta))
+        return samples
+
+    def _why_no_clips(self, facts: Mapping[str, Any]) -> str:
+        found = len(facts.get("cuts_seconds", ())) or "the given"
+        return f"none of {found} spans of this {self._decoded.end:.2f} s long video can be a clip"
+
+    def _part(self, data: bytes) -> Blob:
+        """Small parts travel inside the answer, large ones by a path in the spool."""
+        if len(data) <= INLINE_BYTES:
+            return Blob.of(data)
+        handle, path = tempfile.mkstemp(dir=self._task.spool, prefix=self._task.key)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        return Blob(size=len(data), path=Path(path))
+
+
+def _finished(take: Take, audio: AudioMethod | None) -> Clip:
+    assert take.encoder is not None
+    receipt = Receipt(take.span, take.real, take.frames, take.duration, "exact", audio)
+    try:
+        return Clip(take.encoder.finish(), receipt)
+    except av.FFmpegError as error:  # sound that was copied from a damaged header
+        raise ItemError(Cause.CORRUPT, f"a clip cannot be written: {error.strerror}") from error
+
+
+def _what_it_is(media: Media) -> str:
+    kinds = ", ".join(sorted({stream.type for stream in media.container.streams})) or "no"
+    return f"the file has {kinds} streams only, and this job works on video"
+
+
+def sendable(body: Body) -> Body:
+    """The body as it can be sent to a worker: the owner's duties stay with the owner."""
+    return replace(body, on_close=None) if isinstance(body, Blob) else body

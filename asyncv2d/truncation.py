@@ -1,0 +1,105 @@
+"""Whether a file ends before its own structure says it does.
+
+Demuxers often read a cut-off file to its end without a word, so the sizes in the outermost boxes
+of MP4, Matroska and AVI are compared with the size of the file.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import BinaryIO
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_SEGMENT = 0x18538067
+_MEDIA_MAGIC = {
+    0: (
+        _EBML,
+        b"RIFF",
+        b"FLV\x01",
+        b"OggS",
+        b"ID3",
+        b"fLaC",
+        b"\x30\x26\xb2\x75",
+        b"\x00\x00\x01\xba",
+    ),
+    4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp"),
+}
+
+
+_BOXES = {
+    *_MEDIA_MAGIC[4],
+    *(b"sidx", b"ssix", b"mfra", b"uuid", b"udta", b"meta", b"prft", b"emsg", b"pdin", b"imda"),
+}
+_UNKNOWN_RIFF = (0, 0xFFFFFFFF)  # written where the length was not known, as into a pipe
+
+
+def looks_like_media(head: bytes) -> bool:
+    """Whether the first bytes are those of a known audio or video container."""
+    if any(head[at:].startswith(magic) for at, magics in _MEDIA_MAGIC.items() for magic in magics):
+        return True
+    mpeg_ts = len(head) > 188 and head[0] == head[188] == 0x47
+    mpeg_audio = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
+    return mpeg_ts or mpeg_audio
+
+
+def is_truncated(file: BinaryIO) -> bool:
+    """Whether the file's own sizes reach past its end. False for formats that carry no sizes."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(12)
+    if head.startswith(_EBML):
+        return _matroska_end(file, size) > size
+    if head.startswith(b"RIFF") and len(head) == 12:
+        length = int.from_bytes(head[4:8], "little")
+        return length not in _UNKNOWN_RIFF and 8 + length > size
+    if head[4:8] in _MEDIA_MAGIC[4]:
+        return _mp4_end(file, size) > size
+    return False
+
+
+def _mp4_end(file: BinaryIO, size: int) -> int:
+    """Where the last top-level box says it ends."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1 and len(header) == 16:
+            length = int.from_bytes(header[8:16], "big")
+        if length == 0:  # "to the end of the file"
+            return size
+        if length < 8 or header[4:8] not in _BOXES:
+            return position  # padding, a tag, or damage: it says nothing of the file's length
+        position += length
+    return position
+
+
+def _matroska_end(file: BinaryIO, size: int) -> int:
+    """Where the Segment says it ends; the file's size where it does not say (live streams)."""
+    position = 0
+    while position < size:
+        file.seek(position)
+        header = file.read(12)
+        id_length = _vint_length(header[:1])
+        size_length = _vint_length(header[id_length : id_length + 1])
+        if not id_length or not size_length or len(header) < id_length + size_length:
+            return size
+        element = int.from_bytes(header[:id_length], "big")
+        raw = header[id_length : id_length + size_length]
+        mask = (1 << (7 * size_length)) - 1
+        length = int.from_bytes(raw, "big") & mask
+        if length == mask:  # all ones: unknown
+            return size
+        position += id_length + size_length + length
+        if element == _SEGMENT:
+            return position
+    return size
+
+
+def _vint_length(first: bytes) -> int:
+    """Bytes in an EBML number, from its first byte; 0 if that is none."""
+    if not first or not first[0]:
+        return 0
+    (value,) = struct.unpack("B", first)
+    return 9 - int(value).bit_length()

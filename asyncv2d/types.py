@@ -1,0 +1,298 @@
+"""The words of the program as types: rows, bodies, samples, outcomes and causes.
+
+Nothing here imports another module of the project, so every part of it can speak this language.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Json = Mapping[str, Any]
+Modality = Literal["video", "audio"]
+Status = Literal["success", "failed_to_download", "failed_to_subsample"]
+
+
+class Cause(StrEnum):
+    """Why a row failed: a closed list, each with a fixed meaning and whether a retry may help."""
+
+    meaning: str
+    worth_retrying: bool
+
+    def __new__(cls, value: str, worth_retrying: bool, meaning: str) -> Cause:
+        """Make a member that is its own value and carries its documentation."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.worth_retrying = worth_retrying
+        member.meaning = meaning
+        return member
+
+    BAD_URL = "bad_url", False, "the URL is empty, malformed, or of a scheme nothing here fetches"
+    NOT_FOUND = "not_found", False, "the row names a local file that does not exist"
+    HTTP_403 = "http_403", False, "the server refused access (403)"
+    HTTP_404 = "http_404", False, "the server has no such page (404 or 410)"
+    HTTP_429 = "http_429", True, "the server asked for fewer requests (429)"
+    HTTP_4XX = "http_4xx", False, "the server refused the request with another 4xx status"
+    HTTP_5XX = "http_5xx", True, "the server failed (5xx)"
+    REDIRECTS = "redirects", False, "too many redirects, or one that leads nowhere"
+    DNS = "dns", True, "the host name could not be resolved"
+    CONNECT = "connect", True, "no connection to the host, or it broke before an answer came"
+    TLS = "tls", False, "the host's certificate or TLS handshake was not acceptable"
+    TIMEOUT = "timeout", True, "the answer did not begin in time, or took too long in total"
+    STALLED = "stalled", True, "the body began, then no bytes came for the allowed time"
+    TRUNCATED = "truncated", True, "the file ends before its own headers or the server say it does"
+    TOO_LARGE = "too_large", False, "the body is larger than the configured limit"
+    NOT_MEDIA = "not_media", False, "what came is no audio or video file (a web page, text, JSON …)"
+    EMPTY = "empty", False, "the body has no bytes"
+    CORRUPT = "corrupt", False, "the file is media, but parts of it cannot be decoded"
+    NO_VIDEO_STREAM = "no_video_stream", False, "the file holds no video, and the job needs it"
+    NO_CLIPS = "no_clips", False, "no span of the video fits the lengths that were asked for"
+    BAD_CLIPS = "bad_clips", False, "the row's clips column cannot be read as a list of spans"
+    WORKER_DIED = "worker_died", True, "the worker process died on this video, also when retried"
+    WORKER_TIMEOUT = "worker_timeout", False, "processing this video took longer than allowed"
+    BUG = "bug", False, "an error that the program did not foresee; please report it"
+
+
+class ItemError(Exception):
+    """The expected way for a stage to say that one row cannot be processed.
+
+    ``facts`` go into the ledger: ``http_status``, ``bytes_downloaded``, ``frames_decoded``.
+    """
+
+    def __init__(self, cause: Cause, detail: str, **facts: Any) -> None:
+        super().__init__(cause, detail)
+        self.cause = cause
+        self.detail = detail
+        self.attempts = 1
+        self.facts = facts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {"attempts": self.attempts, "facts": self.facts}
+        return type(self), (self.cause, self.detail), state
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.detail}"
+
+
+class RunError(Exception):
+    """The run cannot go on: one clear line for each problem, and the exit code of the command."""
+
+    exit_code = 1
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+    @classmethod
+    def found_in(cls, error: BaseException) -> RunError | None:
+        """The first such error inside ``error``, which may be a task group's group of errors."""
+        if isinstance(error, BaseExceptionGroup):
+            return next(filter(None, map(cls.found_in, error.exceptions)), None)
+        return error if isinstance(error, RunError) else None
+
+
+class UserError(RunError):
+    """A mistake in the arguments, the configuration or the input."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSpec:
+    """A fixed, contiguous slice of one input file: rows ``start`` to ``stop`` (exclusive).
+
+    ``offset`` is the byte at which row ``start`` begins, for formats that have no other way to
+    find a row.
+    """
+
+    id: int
+    source: str
+    start: int
+    stop: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the input; ``index`` is its place in its shard, ``shard`` the shard's id."""
+
+    index: int
+    key: str
+    url: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    shard: int = 0
+
+    @property
+    def caption(self) -> str | None:
+        """The caption as text; None where the table has no caption column or an empty cell."""
+        value = self.columns.get("caption")
+        return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A body with an owner: either ``data`` (small) or a spool file at ``path`` (large).
+
+    Whoever receives a Blob closes it; that deletes its spool file and gives its share of the byte
+    budget back. Closing twice does nothing.
+    """
+
+    size: int
+    data: bytes | None = None
+    path: Path | None = None
+    on_close: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, data: bytes) -> Blob:
+        """A Blob that holds its bytes itself and owes nothing to a budget."""
+        return cls(size=len(data), data=data)
+
+    def open(self) -> BinaryIO:
+        """A file to read the body from."""
+        if self.data is not None:
+            return io.BytesIO(self.data)
+        assert self.path is not None
+        return self.path.open("rb")
+
+    def read(self) -> bytes:
+        """All bytes of the body."""
+        if self.data is not None:
+            return self.data
+        assert self.path is not None
+        return self.path.read_bytes()
+
+    def close(self) -> None:
+        """Give the body up."""
+        if self.on_close is not None:
+            self.on_close()
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A body that lies on this machine already and is not ours to delete."""
+
+    path: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file now."""
+        return self.path.stat().st_size
+
+    def open(self) -> BinaryIO:
+        """A file to read the body from."""
+        return self.path.open("rb")
+
+    def read(self) -> bytes:
+        """All bytes of the file."""
+        return self.path.read_bytes()
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+Body = Blob | LocalFile
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetcher brings for one row: a body for each modality, and what it learnt."""
+
+    row: Row
+    media: Mapping[Modality, Body]
+    info: Json = field(default_factory=dict)
+    attempts: int = 1
+
+    @property
+    def size(self) -> int:
+        """Bytes over all bodies."""
+        return sum(body.size for body in self.media.values())
+
+    def close(self) -> None:
+        """Give all bodies up."""
+        for body in self.media.values():
+            body.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One output example: ``parts`` maps an extension (``mp4``, ``txt``, ``json``) to a body."""
+
+    key: str
+    parts: Mapping[str, Body]
+    meta: Json
+
+    def close(self) -> None:
+        """Give all parts up."""
+        for body in self.parts.values():
+            body.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """All samples made from one row, and the figures of the work (``frames_decoded`` …)."""
+
+    samples: Sequence[Sample]
+    facts: Json = field(default_factory=dict)
+    attempts: int = 1
+
+    def close(self) -> None:
+        """Give all samples up."""
+        for sample in self.samples:
+            sample.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Ok(Generic[T_co]):
+    """A row that is well so far, with what the last stage made of it."""
+
+    row: Row
+    value: T_co
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A row that failed: where, why, and after how many attempts."""
+
+    row: Row
+    stage: str
+    cause: Cause
+    detail: str
+    attempts: int = 1
+    facts: Json = field(default_factory=dict)
+
+    @property
+    def status(self) -> Status:
+        """The word of video2dataset's ledger for this failure."""
+        return "failed_to_download" if self.stage in ("read", "fetch") else "failed_to_subsample"
+
+
+Outcome = Ok[T] | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFormat:
+    """How keys and shard names are written: ``00003`` and ``000030017`` for row 17 of shard 3."""
+
+    samples_per_shard: int
+    oom_shard_count: int
+
+    @property
+    def index_digits(self) -> int:
+        """Digits of a row's index: ⌈log10(samples per shard)⌉."""
+        return len(str(self.samples_per_shard - 1)) if self.samples_per_shard > 1 else 0
+
+    def key(self, shard: int, index: int) -> str:
+        """The key of row ``index`` of ``shard``."""
+        number = shard * 10**self.index_digits + index
+        return f"{number:0{self.index_digits + self.oom_shard_count}d}"
+
+    def shard_name(self, shard: int) -> str:
+        """The name that all files of ``shard`` begin with."""
+        return f"{shard:0{self.oom_shard_count}d}"

@@ -1,0 +1,1 @@
+"""Fetchers of bodies: one kind of source a file."""

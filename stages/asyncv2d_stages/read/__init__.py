@@ -1,0 +1,1 @@
+"""Readers of input tables: one format a file."""

@@ -1,0 +1,1 @@
+"""Subsamplers: one media operation a file."""

@@ -1,0 +1,98 @@
+"""Sets the size of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from asyncv2d.media import FilterStep, Size
+from asyncv2d.ports import Settings
+
+Mode = Literal["scale", "crop", "pad"]
+
+
+class ResolutionSubsampler(Settings):
+    """Scales, crops and pads the picture; the steps asked for always run in this order."""
+
+    resize_mode: tuple[Mode, ...] = Field(min_length=1)
+    """Steps to take: a list, or a string such as ``"scale,crop,pad"``. ``scale`` sets the height
+    (or the width, where only that is given) and keeps the aspect; ``crop`` cuts the centre out
+    where the picture is larger than asked; ``pad`` puts it in the middle of black where it is
+    smaller. All three together give exactly the asked size."""
+    height: int = Field(default=-1, ge=-1, le=16384)
+    """Height in pixels; -1: not set."""
+    width: int = Field(default=-1, ge=-1, le=16384)
+    """Width in pixels; -1: not set."""
+    video_size: int = Field(default=-1, ge=-1, le=16384)
+    """Height and width at once; -1: not set."""
+    encode_format: Literal["mp4"] = "mp4"
+    """Container of the result."""
+
+    @field_validator("resize_mode", mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(","))
+        return value
+
+    @field_validator("height", "width", "video_size")
+    @classmethod
+    def _even_or_unset(cls, value: int) -> int:
+        if value >= 0 and (value == 0 or value % 2):
+            raise ValueError(f"{value} is not even, and video is stored with halved colour")
+        return value
+
+    @field_validator("video_size")
+    @classmethod
+    def _one_way_to_say_the_size(cls, value: int, info: ValidationInfo) -> int:
+        if value > 0 and max(info.data.get("height", -1), info.data.get("width", -1)) > 0:
+            raise ValueError("give either video_size, or height and width, not both")
+        return value
+
+    @model_validator(mode="after")
+    def _enough_is_said(self) -> Self:
+        if self._height < 0 and self._width < 0:
+            raise ValueError("give video_size, height or width (in pixels)")
+        for mode in ("crop", "pad"):
+            if mode in self.resize_mode and min(self._height, self._width) < 0:
+                raise ValueError(f"{mode} needs both height and width, or video_size")
+        return self
+
+    @property
+    def _height(self) -> int:
+        return self.video_size if self.video_size >= 0 else self.height
+
+    @property
+    def _width(self) -> int:
+        return self.video_size if self.video_size >= 0 else self.width
+
+    def steps(self, size: Size) -> tuple[Size, Sequence[FilterStep]]:
+        """The filters that bring a picture of ``size`` to the asked size, and that size."""
+        changes = list(self._changes(size))
+        return (changes[-1][1] if changes else size), [step for step, _ in changes]
+
+    def _changes(self, size: Size) -> Iterator[tuple[FilterStep, Size]]:
+        if "scale" in self.resize_mode:
+            size = self._scaled(size)
+            yield FilterStep("scale", f"{size.width}:{size.height}"), size
+        if "crop" in self.resize_mode:
+            cropped = Size(min(size.width, self._width), min(size.height, self._height))
+            if cropped != size:
+                size = cropped
+                yield FilterStep("crop", f"{size.width}:{size.height}"), size
+        if "pad" in self.resize_mode:
+            padded = Size(max(size.width, self._width), max(size.height, self._height))
+            if padded != size:
+                size = padded
+                yield FilterStep("pad", f"{size.width}:{size.height}:(ow-iw)/2:(oh-ih)/2"), size
+
+    def _scaled(self, size: Size) -> Size:
+        if self._height > 0:
+            return Size(_even(size.width * self._height / size.height), self._height)
+        return Size(self._width, _even(size.height * self._width / size.width))
+
+
+def _even(length: float) -> int:
+    return max(2, 2 * round(length / 2))

@@ -1,0 +1,1 @@
+"""Writers of shards: one output format a file."""

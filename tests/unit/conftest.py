@@ -1,0 +1,44 @@
+"""Made media and short ways to configure a job, for the tests of the media engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncv2d.made_media import MadeVideo, scenes
+from asyncv2d.plan import make_plan
+from asyncv2d.process import Task, process
+from asyncv2d.registry import load_subsampler
+from asyncv2d.types import Blob, Processed
+
+Run = Callable[..., Processed]
+
+
+@pytest.fixture(scope="session")
+def two_scenes() -> MadeVideo:
+    """Two scenes of two seconds each, with sound."""
+    return MadeVideo(scenes(2, 2))
+
+
+@pytest.fixture(scope="session")
+def two_scenes_file(two_scenes: MadeVideo) -> bytes:
+    """The file of ``two_scenes``."""
+    return two_scenes.data()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run one video through subsamplers given as in YAML: ``run(data, {"Frame": {…}}, clips)``."""
+
+    def run_one(
+        data: bytes, subsamplers: dict[str, dict[str, Any]], clips: Sequence[Any] | None = None
+    ) -> Processed:
+        stages = [
+            load_subsampler(f"{name}Subsampler")(**args) for name, args in subsamplers.items()
+        ]
+        return process(Task("00007", Blob.of(data), clips, make_plan(stages), tmp_path))
+
+    return run_one

@@ -1,0 +1,30 @@
+"""Tests of FFProbeSubsampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from asyncv2d.made_media import MadeVideo
+from asyncv2d.types import Processed
+
+Run = Callable[..., Processed]
+
+
+def test_headers_are_added_to_the_facts(two_scenes_file: bytes, run: Run) -> None:
+    """The sample's JSON has the headers in ffprobe's words and no list of keyframes."""
+    (sample,) = run(two_scenes_file, {"FFProbe": {}}).samples
+    metadata = sample.meta["video_metadata"]
+    assert [stream["codec_type"] for stream in metadata["streams"]] == ["video", "audio"]
+    assert "keyframe_timestamps" not in metadata
+
+
+def test_keyframes_are_listed_on_request(
+    two_scenes: MadeVideo, two_scenes_file: bytes, run: Run
+) -> None:
+    """extract_keyframes lists the keyframes' times and, last, the duration."""
+    (sample,) = run(two_scenes_file, {"FFProbe": {"extract_keyframes": True}}).samples
+    *keyframes, end = sample.meta["video_metadata"]["keyframe_timestamps"]
+    assert np.allclose(keyframes, two_scenes.frame_times[::12], atol=1e-3)
+    assert abs(end - two_scenes.duration) < 0.05

@@ -1,0 +1,114 @@
+"""Tests of the sound of clips: it stays with the picture, whether copied or encoded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from asyncv2d.audio import can_copy
+from asyncv2d.made_media import MadeVideo, scenes
+from asyncv2d.media import AudioInfo
+from asyncv2d.types import Processed, Sample
+
+Run = Callable[..., Processed]
+SPAN = (0.7, 2.6)
+SOURCES = {
+    "aac": MadeVideo(scenes(1.5, 1.5)),
+    "aac-44100-stereo": MadeVideo(scenes(1.5, 1.5), sample_rate=44100, layout="stereo"),
+    "opus": MadeVideo(scenes(1.5, 1.5), audio="libopus", container="matroska"),
+    "flac": MadeVideo(scenes(1.5, 1.5), audio="flac", container="matroska"),
+    "late-picture": MadeVideo(scenes(1.5, 1.5), video_delay=0.5),
+    "clock-at-10-s": MadeVideo(scenes(1.5, 1.5), start=10.0),
+    "mp3": MadeVideo(scenes(1.5, 1.5), audio="libmp3lame", container="matroska"),
+    "pcm": MadeVideo(scenes(1.5, 1.5), audio="pcm_s16le", codec="mpeg4", container="avi"),
+    "adts": MadeVideo(scenes(1.5, 1.5), container="mpegts"),
+    "six-channels": MadeVideo(scenes(1.5, 1.5), layout="5.1"),
+}
+ENCODED = {"mp3", "pcm", "adts"}
+
+
+def heard(sample: Sample) -> tuple[NDArray[np.float32], int]:
+    """The first channel of a sample's sound from time 0 on, and its sample rate."""
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        frames = list(container.decode(audio=0))
+    rate = frames[0].sample_rate
+    sound = np.zeros(rate * 5, np.float32)
+    for frame in frames:
+        first = round(float(frame.time or 0) * rate)
+        samples = frame.to_ndarray()[0][max(0, -first) :]
+        sound[max(0, first) : max(0, first) + len(samples)] = samples
+    return sound, rate
+
+
+def tone(sound: NDArray[np.float32], rate: int, start: float, end: float) -> float:
+    """The strongest frequency (Hz) between two times."""
+    part = sound[round(start * rate) : round(end * rate)]
+    spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+    return float(np.argmax(spectrum) * rate / len(part))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("pace", [{"Frame": {"frame_rate": 5}}, {}], ids=["5-fps", "own-times"])
+def test_the_tone_changes_where_the_picture_does(
+    name: str, pace: dict[str, object], run: Run
+) -> None:
+    """In a clip from the middle the sound changes 50 ms or less from where its picture changes."""
+    source = SOURCES[name]
+    size = {"Resolution": {"video_size": 64, "resize_mode": "scale,crop,pad"}}
+    (sample,) = run(source.data(), {**size, **pace}, [SPAN]).samples
+    assert sample.meta["receipt"]["audio"] == ("encoded" if name in ENCODED else "copied")
+    sound, rate = heard(sample)
+    cut = source.cut_times[0] - SPAN[0]
+    for start, end, expected in ((0.1, cut - 0.05, 440), (cut + 0.05, 1.8, 880)):
+        assert tone(sound, rate, start, end) == pytest.approx(expected, abs=15)
+    assert not sound[round(2.0 * rate) :].any()
+
+
+def test_a_whole_video_keeps_its_sound(two_scenes_file: bytes, run: Run) -> None:
+    """A video that is not cut has its sound from beginning to end."""
+    (sample,) = run(two_scenes_file, {"Frame": {"frame_rate": 5}}).samples
+    sound, rate = heard(sample)
+    assert tone(sound, rate, 0.05, 1.95) == pytest.approx(440, abs=5)
+    assert tone(sound, rate, 2.05, 3.9) == pytest.approx(880, abs=5)
+
+
+def test_overlapping_clips_each_have_their_sound(two_scenes_file: bytes, run: Run) -> None:
+    """A packet may belong to several clips."""
+    clips = [[0.5, 1.5], [1.0, 3.0]]
+    first, second = run(two_scenes_file, {"Frame": {"frame_rate": 5}}, clips).samples
+    assert tone(*heard(first), 0.1, 0.9) == pytest.approx(440, abs=5)
+    assert tone(*heard(second), 0.1, 0.9) == pytest.approx(440, abs=5)
+    assert tone(*heard(second), 1.1, 1.9) == pytest.approx(880, abs=5)
+
+
+def test_a_silent_video_gives_silent_clips(run: Run) -> None:
+    """Where the source has no sound the clip has no audio track."""
+    data = MadeVideo(scenes(1), audio=None).data()
+    (sample,) = run(data, {"Frame": {"frame_rate": 5}}).samples
+    assert sample.meta["receipt"]["audio"] is None
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        assert not container.streams.audio
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "channels", "extradata", "can"),
+    [
+        ("aac", 48000, 2, True, True),
+        ("aac", 48000, 2, False, False),
+        ("ac3", 48000, 6, False, True),
+        ("mp3", 44100, 2, False, False),
+        ("vorbis", 44100, 2, True, False),
+        ("aac", 0, 2, True, False),
+        ("aac", 48000, 0, True, False),
+    ],
+)
+def test_only_sound_that_mp4_takes_is_copied(
+    codec: str, rate: int, channels: int, extradata: bool, can: bool
+) -> None:
+    """Sound is copied if its packets stand alone and its header is complete."""
+    assert can_copy(AudioInfo(1, codec, rate, channels, extradata)) == can

@@ -1,0 +1,131 @@
+"""Tests of cutting clips by copying packets."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import av
+import pytest
+
+from asyncv2d.made_media import MadeVideo, read_number, scenes
+from asyncv2d.types import Cause, ItemError, Processed, Sample
+
+Run = Callable[..., Processed]
+STEP = 12 / 25  # a keyframe every 12 frames
+SOURCES = {
+    "mp4": MadeVideo(scenes(3, 3)),
+    "b-frames": MadeVideo(scenes(3, 3), b_frames=2),
+    "matroska": MadeVideo(scenes(3, 3), b_frames=2, container="matroska"),
+    "vp9": MadeVideo(scenes(3, 3), codec="libvpx-vp9", audio="libopus", container="webm"),
+    "mpegts": MadeVideo(scenes(3, 3), b_frames=2, container="mpegts"),
+    "clock-at-10-s": MadeVideo(scenes(3, 3), b_frames=2, start=10.0, audio=None),
+    "avi": MadeVideo(scenes(3, 3), codec="mpeg4", audio="pcm_s16le", container="avi"),
+}
+
+
+def numbers(sample: Sample) -> list[int]:
+    """The numbers of the frames in a sample's video."""
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        return [read_number(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+
+
+def clipping(precision: str, **args: Any) -> dict[str, dict[str, Any]]:
+    """A job that only cuts."""
+    return {"Clipping": {"precision": precision, **args}}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_keyframe_adjusted_stays_inside_the_span(name: str, run: Run) -> None:
+    """A clip begins and ends at keyframes inside its span, and holds every frame between them."""
+    (sample,) = run(SOURCES[name].data(), clipping("keyframe_adjusted"), [[0.9, 3.1]]).samples
+    assert numbers(sample) == list(range(24, 72))
+    receipt = sample.meta["receipt"]
+    assert (receipt["frames"], receipt["precision"]) == (48, "keyframe_adjusted")
+    assert receipt["real"] == pytest.approx((2 * STEP, 6 * STEP), abs=0.03)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_low_begins_at_the_keyframe_before(name: str, run: Run) -> None:
+    """With low precision a clip begins at the keyframe before its span and reaches its end."""
+    (sample,) = run(SOURCES[name].data(), clipping("low"), [[1.1, 3.1]]).samples
+    found = numbers(sample)
+    assert found[:48] == list(range(24, 72))
+    assert found[-1] >= 76
+    assert len(found) == sample.meta["receipt"]["frames"]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_last_clip_reaches_the_end(name: str, run: Run) -> None:
+    """A span that ends with the video loses nothing, though no keyframe comes there."""
+    (sample,) = run(SOURCES[name].data(), clipping("keyframe_adjusted"), [[4.7, 99]]).samples
+    assert numbers(sample) == list(range(120, 150))
+
+
+@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted"])
+def test_copying_changes_no_picture(precision: str, run: Run) -> None:
+    """The packets of a clip are those of the source."""
+    source = SOURCES["mp4"]
+    (sample,) = run(source.data(), clipping(precision), [[0, 99]]).samples
+
+    def packets(data: bytes) -> list[bytes]:
+        with av.open(io.BytesIO(data), "r") as container:
+            return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+    assert packets(sample.parts["mp4"].read()) == packets(source.data())
+
+
+def test_a_span_between_keyframes_gives_no_clip(run: Run) -> None:
+    """Where no group of pictures lies inside the span there is nothing to copy."""
+    with pytest.raises(ItemError) as caught:
+        run(SOURCES["mp4"].data(), clipping("keyframe_adjusted"), [[1.0, 1.4]])
+    assert caught.value.cause is Cause.NO_CLIPS
+
+
+def test_a_clip_shrunk_below_min_length_is_dropped(run: Run) -> None:
+    """What is left between keyframes has to be longer than min_length too."""
+    with pytest.raises(ItemError) as caught:
+        run(SOURCES["mp4"].data(), clipping("keyframe_adjusted", min_length=1.5), [[0.1, 1.95]])
+    assert caught.value.cause is Cause.NO_CLIPS
+
+
+def test_scenes_are_copied_at_keyframes(run: Run) -> None:
+    """Cut detection with copied clips decodes to find cuts, but encodes nothing."""
+    jobs = {"CutDetection": {"cuts_are_clips": True}, **clipping("keyframe_adjusted")}
+    samples = run(MadeVideo(scenes(2.4, 2.4)).data(), jobs).samples
+    assert [numbers(sample) for sample in samples] == [list(range(60)), list(range(60, 120))]
+
+
+def test_sound_alone_can_be_cut(run: Run) -> None:
+    """A file without a picture is cut at its packets."""
+    data = MadeVideo(scenes(2), codec=None).data()
+    (sample,) = run(data, clipping("low"), [[0.5, 1.5]]).samples
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        length = sum(frame.samples for frame in container.decode(audio=0)) / 48000
+    assert length == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_codec_that_mp4_does_not_take_is_an_item_error(run: Run) -> None:
+    """A clip that cannot be copied into MP4 fails with words that say so."""
+    data = MadeVideo(scenes(1), codec="libvpx", audio=None, container="webm").data()
+    with pytest.raises(ItemError, match="MP4"):
+        run(data, clipping("low"), [[0, 1]])
+
+
+def test_what_cannot_be_played_is_not_handed_out(run: Run) -> None:
+    """Copying looks at no picture, so each clip is tried before it is handed out."""
+    data = bytearray(MadeVideo(scenes(1), audio=None, keyframe_interval=99).data())
+    begin = data.index(b"mdat") + 4
+    data[begin : begin + 20_000] = b"\xff" * len(data[begin : begin + 20_000])
+    with pytest.raises(ItemError) as caught:
+        run(bytes(data), clipping("low"), [[0, 1]])
+    assert caught.value.cause is Cause.CORRUPT
+
+
+def test_a_truncated_file_is_not_copied(run: Run) -> None:
+    """Nothing is cut from a file that lost its end, though nothing is decoded."""
+    data = SOURCES["matroska"].data()
+    with pytest.raises(ItemError) as caught:
+        run(data[:-500], clipping("low"), [[0, 1]])
+    assert caught.value.cause is Cause.TRUNCATED
