@@ -1,0 +1,237 @@
+"""The command line. Only what a command needs is imported when it runs: help must be instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asyncv2d.types import RunError, UserError
+
+if TYPE_CHECKING:
+    from asyncv2d.job import Job
+
+_CANCELLED = 130
+
+app = typer.Typer(
+    name="asyncv2d",
+    help="Turn a table of video URLs into a machine-learning dataset.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+UrlArgument = Annotated[
+    str | None, typer.Argument(help="The input table: csv, tsv, txt, jsonl or parquet.")
+]
+UrlOption = Annotated[str | None, typer.Option("--url_list", help="The same, as an option.")]
+Config = Annotated[str, typer.Option("--config", help="YAML file with the configuration.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a key of the configuration: section.key=value."),
+]
+OutputFolder = Annotated[str, typer.Option("--output_folder", help="Folder of the dataset.")]
+OutputFormat = Annotated[str, typer.Option("--output_format", help="files, webdataset or dummy.")]
+InputFormat = Annotated[
+    str | None,
+    typer.Option("--input_format", help="Format of the table; guessed from its name if not given."),
+]
+EncodeFormats = Annotated[
+    str | None,
+    typer.Option("--encode_formats", help='Extension of each modality: {"video": "mp4"}.'),
+]
+StageOption = Annotated[str, typer.Option("--stage", help="Kind of work.")]
+UrlCol = Annotated[str, typer.Option("--url_col", help="Column of the URL.")]
+CaptionCol = Annotated[
+    str | None, typer.Option("--caption_col", help="Column of the caption, stored as .txt.")
+]
+ClipCol = Annotated[
+    str | None, typer.Option("--clip_col", help="Column of the clips: [[start, end], …].")
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--save_additional_columns", help='Further columns to keep: \'["a", "b"]\' or a,b.'
+    ),
+]
+EnableWandb = Annotated[str, typer.Option("--enable_wandb", help="Log to Weights & Biases.")]
+WandbProject = Annotated[str, typer.Option("--wandb_project", help="Project to log to.")]
+IncrementalMode = Annotated[
+    str,
+    typer.Option(
+        "--incremental_mode", help="incremental: keep published shards. overwrite: begin anew."
+    ),
+]
+MaxShardRetry = Annotated[
+    int, typer.Option("--max_shard_retry", help="Further tries of a shard not published.")
+]
+TmpDir = Annotated[str, typer.Option("--tmp_dir", help="Folder for temporary files.")]
+
+
+def _with_job(action: Callable[[Job], int], *, table: str | None = None) -> Callable[..., None]:
+    """Make a command of ``action`` that takes all arguments of a job.
+
+    ``table`` stands in where no input table is given; None: one must be given.
+    """
+
+    def command(
+        urls: UrlArgument = None,
+        url_list: UrlOption = None,
+        config: Config = "default",
+        override: Set = None,
+        output_folder: OutputFolder = "dataset",
+        output_format: OutputFormat = "files",
+        input_format: InputFormat = None,
+        encode_formats: EncodeFormats = None,
+        stage: StageOption = "download",
+        url_col: UrlCol = "url",
+        caption_col: CaptionCol = None,
+        clip_col: ClipCol = None,
+        save_additional_columns: Columns = None,
+        enable_wandb: EnableWandb = "False",
+        wandb_project: WandbProject = "video2dataset",
+        incremental_mode: IncrementalMode = "incremental",
+        max_shard_retry: MaxShardRetry = 1,
+        tmp_dir: TmpDir = "/tmp",
+    ) -> None:
+        arguments = {name: value for name, value in locals().items() if name in _NAMES}
+        with _errors_as_lines():
+            arguments["url_list"] = _one_table(urls, url_list, table)
+            raise typer.Exit(action(_job(arguments, config, override or [])))
+
+    command.__doc__ = action.__doc__
+    return command
+
+
+_NAMES = {
+    "output_folder",
+    "output_format",
+    "input_format",
+    "encode_formats",
+    "stage",
+    "url_col",
+    "caption_col",
+    "clip_col",
+    "save_additional_columns",
+    "enable_wandb",
+    "wandb_project",
+    "incremental_mode",
+    "max_shard_retry",
+    "tmp_dir",
+}
+
+
+def _one_table(positional: str | None, option: str | None, default: str | None) -> str:
+    given = [table for table in (positional, option) if table is not None]
+    if not given and default is not None:
+        return default
+    if len(given) != 1:
+        raise UserError("give the input table once: asyncv2d download urls.csv")
+    return given[0]
+
+
+def _job(arguments: dict[str, Any], config: str, overrides: Sequence[str]) -> Job:
+    from asyncv2d.job import make_job
+
+    arguments["enable_wandb"] = arguments["enable_wandb"].lower() in ("true", "1", "yes")
+    arguments["encode_formats"] = _json_value(arguments, "encode_formats")
+    columns = arguments["save_additional_columns"]
+    if columns is not None and not columns.lstrip().startswith("["):
+        arguments["save_additional_columns"] = [name.strip() for name in columns.split(",")]
+    else:
+        arguments["save_additional_columns"] = _json_value(arguments, "save_additional_columns")
+    return make_job(arguments, config, overrides)
+
+
+def _json_value(arguments: dict[str, Any], name: str) -> Any:
+    text = arguments[name]
+    if text is None:
+        return None
+    try:
+        return json.loads(text.replace("'", '"'))
+    except json.JSONDecodeError as error:
+        raise UserError(f"--{name}: {text!r} is no valid JSON: {error}") from None
+
+
+def _download(job: Job) -> int:
+    """Download, cut, resize, describe and shard all videos of a table."""
+    from asyncv2d.display import display
+    from asyncv2d.run import run_job
+
+    with display() as watcher:
+        summary = run_job(job, watcher)
+    for line in summary.lines():
+        typer.echo(line, err=True)
+    return summary.exit_code
+
+
+def _plan(job: Job) -> int:
+    """Print what `download` with the same arguments would do, and do nothing."""
+    from asyncv2d.explain import explain
+
+    typer.echo(explain(job))
+    return 0
+
+
+app.command("download")(_with_job(_download))
+app.command("plan")(_with_job(_plan, table="urls.csv"))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put everything.")] = Path(
+        "asyncv2d-demo"
+    ),
+) -> None:
+    """Make a few videos, serve them on this machine, and turn them into a dataset."""
+    from asyncv2d.demo import run_demo
+
+    with _errors_as_lines():
+        raise typer.Exit(run_demo(folder))
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"asyncv2d {version('asyncv2d')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda value: _version(wanted=value),
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def _errors_as_lines() -> Iterator[None]:
+    """Print foreseen errors one a line and exit with their code; 130 on an interruption."""
+    try:
+        yield
+    except RunError as error:
+        for problem in error.problems:
+            typer.echo(f"error: {problem}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(_CANCELLED) from None
+
+
+def main() -> None:
+    """Run the program."""
+    sys.exit(app())

@@ -1,0 +1,233 @@
+"""The whole configuration as one validated tree.
+
+The four sections and their keys are video2dataset's; what asyncv2d adds are further optional keys.
+All mistakes of a file are reported at once, each with its place and a remedy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, InstanceOf, ValidationError, field_validator
+
+from asyncv2d.plan import Plan, make_plan
+from asyncv2d.ports import Settings
+from asyncv2d.problems import Location, Problem, of_validation
+from asyncv2d.registry import load_subsampler
+from asyncv2d.types import KeyFormat, UserError
+from asyncv2d.yaml_source import YamlSource
+
+_CORES_PER_LOOP = 8
+
+
+class YtArgs(Settings):
+    """What to take from sites that need yt-dlp."""
+
+    download_size: int = Field(default=360, gt=0)
+    """Preferred height of the picture, in pixels."""
+    download_audio_rate: int = Field(default=44100, ge=0)
+    """Preferred sample rate of the sound, in Hz."""
+    yt_metadata_args: Mapping[str, Any] | None = None
+    """Which metadata and subtitles to take."""
+
+
+class Reading(Settings):
+    """How rows are fetched. A fetcher's settings are the keys here that it has too."""
+
+    yt_args: YtArgs | None = None
+    """What to take from sites that need yt-dlp."""
+    timeout: float = Field(default=60, gt=0)
+    """Seconds without a connection, an answer or a byte after which an attempt is given up."""
+    total_timeout: float = Field(default=3600, gt=0)
+    """Seconds that one attempt to download may take in all."""
+    retries: int = Field(default=2, ge=0, le=100)
+    """Further attempts after a failure that may pass."""
+    max_bytes: int | None = Field(default=None, gt=0)
+    """Largest body accepted; null: no limit."""
+    sampler: None = None
+    """Kept for video2dataset's files, which have null here."""
+
+
+class Storage(Settings):
+    """How samples are named and stored."""
+
+    number_sample_per_shard: int = Field(default=1000, gt=0)
+    """Rows of the input in one shard."""
+    oom_shard_count: int = Field(default=5, gt=0, le=18)
+    """Digits of a shard's number in file names and keys."""
+    captions_are_subtitles: Literal[False] = False
+    """Make a clip and a caption of every subtitle; not available in this version."""
+
+    @property
+    def key_format(self) -> KeyFormat:
+        """How keys are written."""
+        return KeyFormat(self.number_sample_per_shard, self.oom_shard_count)
+
+
+class Distribution(Settings):
+    """How the work is spread over processes."""
+
+    processes_count: int = Field(default=16, gt=0)
+    """Times ``thread_count``: the downloads in flight on this machine."""
+    thread_count: int = Field(default=32, gt=0)
+    """Times ``processes_count``: the downloads in flight on this machine."""
+    subjob_size: int = Field(default=1000, gt=0)
+    """Kept for video2dataset's files: shards handed out at a time by cluster launchers."""
+    distributor: Literal["multiprocessing", "inline"] = "multiprocessing"
+    """``multiprocessing``: loop processes on this machine. ``inline``: all in this process."""
+    distributor_args: Mapping[str, Any] | None = None
+    """Settings of cluster launchers."""
+    loops: int | None = Field(default=None, gt=0)
+    """Loop processes; null: one for every 8 cores."""
+    workers: int | None = Field(default=None, gt=0)
+    """Worker processes for video, over all loops; null: one for every core."""
+    byte_budget: int = Field(default=1 << 30, gt=0)
+    """Bytes that downloaded bodies may take in memory and tmpfs together, over all loops."""
+    worker_timeout: float = Field(default=3600, gt=0)
+    """Seconds that processing one video may take."""
+    drain_timeout: float = Field(default=300, gt=0)
+    """Seconds that work in hand gets to finish after the first Ctrl-C."""
+
+    @field_validator("distributor", mode="before")
+    @classmethod
+    def _known_but_not_here(cls, value: Any) -> Any:
+        if value in ("pyspark", "slurm", "ray"):
+            raise ValueError(f"{value} is not available in this version; use 'multiprocessing'")
+        return value
+
+    @property
+    def loop_count(self) -> int:
+        """Loop processes to run on this machine."""
+        if self.distributor == "inline":
+            return 1
+        return self.loops or min(self.processes_count, -(-_cores() // _CORES_PER_LOOP))
+
+    @property
+    def worker_count(self) -> int:
+        """Worker processes of each loop."""
+        return max(1, -(-(self.workers or _cores()) // self.loop_count))
+
+    @property
+    def downloads(self) -> int:
+        """Downloads in flight in each loop."""
+        return max(1, -(-self.processes_count * self.thread_count // self.loop_count))
+
+    @property
+    def loop_budget(self) -> int:
+        """Bytes of bodies in flight in each loop."""
+        return max(1, self.byte_budget // self.loop_count)
+
+
+class Config(Settings):
+    """Everything the YAML file says."""
+
+    subsampling: Mapping[str, InstanceOf[Settings]] = Field(default_factory=dict)
+    """The media operations, by name."""
+    reading: Reading = Field(default_factory=Reading)
+    """How rows are fetched."""
+    storage: Storage = Field(default_factory=Storage)
+    """How samples are named and stored."""
+    distribution: Distribution = Field(default_factory=Distribution)
+    """How the work is spread over processes."""
+
+    @property
+    def plan(self) -> Plan:
+        """The passes over each video."""
+        return make_plan(self.subsampling.values())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def build(raw: Mapping[str, Any]) -> Config:
+    """Validate a configuration given as a mapping. Raises UserError with all mistakes at once."""
+    config, problems = _check(raw)
+    if config is None:
+        raise UserError(*(str(problem) for problem in problems))
+    return config
+
+
+def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a configuration, apply ``section.key=value`` overrides, and check it all.
+
+    ``source`` is the path of a YAML file, a mapping, or ``"default"``. Returns the raw mapping,
+    which ``build`` takes in any process. Raises UserError with all mistakes at once.
+    """
+    if isinstance(source, Mapping):
+        document = YamlSource.of_mapping(source)
+    elif source == "default":
+        document = YamlSource.of_mapping({})
+    else:
+        document = YamlSource.read(Path(source))
+    for override in overrides:
+        document.override(override)
+    problems = list(document.problems)
+    if not problems:
+        _, problems = _check(document.content)
+    if problems:
+        raise UserError(*document.located(problems))
+    return dict(document.content)
+
+
+def _check(raw: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
+    subsamplers, problems = _subsamplers(raw.get("subsampling"))
+    rest = {name: {} if value is None else value for name, value in raw.items()}
+    rest["subsampling"] = {}
+    try:
+        config = Config.model_validate(rest)
+    except ValidationError as error:
+        return None, [*problems, *of_validation(error, Config)]
+    try:
+        make_plan(subsamplers.values())
+    except UserError as error:
+        problems.append(Problem(("subsampling",), str(error).partition(": ")[2]))
+    if problems:
+        return None, problems
+    return config.model_copy(update={"subsampling": subsamplers}), []
+
+
+def _subsamplers(raw: Any) -> tuple[dict[str, Settings], list[Problem]]:
+    if raw is None:
+        return {}, []
+    if not isinstance(raw, Mapping):
+        return {}, [Problem(("subsampling",), "expected names of subsamplers with their args")]
+    built, problems = {}, []
+    for name, entry in raw.items():
+        try:
+            built[name] = _subsampler(str(name), entry)
+        except UserError as error:
+            problems.append(Problem(("subsampling", name), str(error), at_key=True))
+        except _InvalidArgsError as error:
+            problems += error.problems
+    return built, problems
+
+
+class _InvalidArgsError(Exception):
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+def _subsampler(name: str, entry: Any) -> Settings:
+    """One subsampler from ``{args: {…}}``; keys beside args are arguments too."""
+    cls = load_subsampler(name)
+    here: Location = ("subsampling", name)
+    entry = {} if entry is None else entry
+    args = entry.get("args") if isinstance(entry, Mapping) else entry
+    args = {} if args is None else args
+    if not isinstance(entry, Mapping) or not isinstance(args, Mapping):
+        raise _InvalidArgsError([Problem(here, "expected {args: {name: value, …}}")])
+    beside = {key: value for key, value in entry.items() if key != "args"}
+    try:
+        return cls.model_validate({**args, **beside})
+    except ValidationError as error:
+        raise _InvalidArgsError(
+            [
+                problem.under((*here, "args") if problem.key in args else here)
+                for problem in of_validation(error, cls)
+            ]
+        ) from None

@@ -1,0 +1,80 @@
+"""Shows a person how a run is getting on: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from asyncv2d.progress import limiting_stage
+from asyncv2d.report import Summary
+
+_PLAIN_EVERY_S = 10.0
+
+
+class Display:
+    """A watcher that prints to stderr."""
+
+    def __init__(self, console: Console, live: Progress | None) -> None:
+        self._console = console
+        self._live = live
+        self._task = live.add_task("starting") if live else None
+        self._last_plain = time.monotonic()
+        self._state: Mapping[str, Any] = {"stages": []}
+        self._summary = Summary()
+
+    def progress(self, state: Mapping[str, Any]) -> None:
+        """Show the engines' state."""
+        self._state = state
+        if self._live is not None and self._task is not None:
+            self._live.update(self._task, description=self._line())
+        elif time.monotonic() - self._last_plain >= _PLAIN_EVERY_S:
+            self._last_plain = time.monotonic()
+            self._console.print(self._line())
+
+    def report(self, report: Mapping[str, Any], summary: Summary) -> None:
+        """Say that a shard is done."""
+        self._summary = summary
+        if report["error"] is not None:
+            self._console.print(f"shard {report['shard']}: not published: {report['error']}")
+            return
+        stats = report["stats"]
+        failed = stats["count"] - stats["successes"]
+        self._console.print(
+            f"shard {report['shard']}: {stats['successes']} rows ok, {failed} failed,"
+            f" {stats['samples']} samples, {stats['duration']:.1f} s"
+        )
+
+    def log(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text)
+
+    def _line(self) -> str:
+        """About 75 characters, so that it fits a small terminal."""
+        stages = self._state["stages"]
+        rows = stages[-1]["done"] if stages else 0
+        busy = " → ".join(f"{s['name']} {s['busy']}/{s['concurrency']}" for s in stages)
+        limit = limiting_stage(self._state)
+        parts = [
+            f"{self._summary.published} shards, {rows} rows",
+            busy,
+            f"waits for {limit}" if limit else "",
+            f"{self._state.get('bytes_in_flight', 0) >> 20} MiB",
+        ]
+        return " | ".join(filter(None, parts))
+
+
+@contextmanager
+def display(*, quiet: bool = False) -> Iterator[Display]:
+    """A display on stderr for the time of a run."""
+    console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
+    if not console.is_terminal:
+        yield Display(console, None)
+        return
+    columns = (TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True) as live:
+        yield Display(console, live)

@@ -1,0 +1,176 @@
+"""The pipeline of one process, put together from a configuration: fetch → subsample."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from asyncv2d.config import Config
+from asyncv2d.pipeline import Pipeline, Stage
+from asyncv2d.ports import Fetch, FetchContext, Fetcher
+from asyncv2d.process import Task, process, sendable
+from asyncv2d.record import complete
+from asyncv2d.registry import load, names
+from asyncv2d.spool import ByteBudget, Spool
+from asyncv2d.types import Blob, Body, Cause, Fetched, ItemError, Processed, Row, Sample
+from asyncv2d.workers import WorkerDiedError, WorkerPool, open_pool
+
+_DOWNLOAD_DEADLINE_FACTOR = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An open engine: run ``pipeline`` over rows."""
+
+    pipeline: Pipeline[Processed]
+    budget: ByteBudget
+    pool: WorkerPool
+
+
+@asynccontextmanager
+async def open_engine(
+    config: Config, spool_folder: Path, *, save_caption: bool
+) -> AsyncIterator[Engine]:
+    """Start the workers and build the pipeline. ``spool_folder`` is the engine's own."""
+    distribution = config.distribution
+    budget = ByteBudget(distribution.loop_budget)
+    context = FetchContext(Spool(spool_folder, budget), distribution.downloads)
+    async with open_pool(distribution.worker_count, _warm_up) as pool:
+        work = _Subsample(config, pool, spool_folder, save_caption=save_caption)
+        fetch = Stage(
+            name="fetch",
+            open=lambda: _open_fetchers(config, context),
+            concurrency=distribution.downloads,
+            timeout_s=_download_deadline(config),
+        )
+        subsample = Stage(
+            name="subsample",
+            open=work.open,
+            concurrency=distribution.worker_count,
+            timeout_s=distribution.worker_timeout * (work.attempts + 1),
+            timeout_cause=Cause.WORKER_TIMEOUT,
+        )
+        yield Engine(Pipeline.of(fetch).then(subsample), budget, pool)
+
+
+def _download_deadline(config: Config) -> float:
+    """A deadline behind the fetchers' own ones, so that a fetcher without any cannot hang."""
+    reading = config.reading
+    return reading.total_timeout * (reading.retries + 1) * _DOWNLOAD_DEADLINE_FACTOR
+
+
+def _warm_up() -> None:
+    """Import in a new worker, while downloads begin, what its first video will need."""
+    for module in ("scenedetect.detectors", "av"):
+        import_module(module)
+
+
+@asynccontextmanager
+async def _open_fetchers(
+    config: Config, context: FetchContext
+) -> AsyncIterator[Callable[[Row], Awaitable[Fetched]]]:
+    async with AsyncExitStack() as stack:
+        by_scheme: dict[str, Fetch] = {}
+        for name in names("fetch"):
+            fetcher = _fetcher(name, config)
+            fetch = await stack.enter_async_context(fetcher.open(context))
+            by_scheme.update(dict.fromkeys(fetcher.schemes, fetch))
+
+        async def fetch_row(row: Row) -> Fetched:
+            return await _choose(by_scheme, row.url)(row)
+
+        yield fetch_row
+
+
+def _fetcher(name: str, config: Config) -> Fetcher:
+    """The fetcher, with the keys of ``reading`` that it has too."""
+    cls = load("fetch", name)
+    reading = config.reading.model_dump()
+    known = {key: value for key, value in reading.items() if key in cls.model_fields}
+    return cast(Fetcher, cls.model_validate(known))
+
+
+def _choose(by_scheme: Mapping[str, Fetch], url: str) -> Fetch:
+    if not url:
+        raise ItemError(Cause.BAD_URL, "the row has no URL")
+    try:
+        scheme = urlsplit(url).scheme.lower() if "://" in url or url.startswith("file:") else ""
+    except ValueError as error:
+        raise ItemError(Cause.BAD_URL, f"the URL is malformed: {error}") from None
+    if scheme not in by_scheme:
+        raise ItemError(Cause.BAD_URL, f"nothing here fetches {scheme}:// URLs")
+    return by_scheme[scheme]
+
+
+class _Subsample:
+    """The stage that hands each video to a worker."""
+
+    attempts = 2
+
+    def __init__(
+        self, config: Config, pool: WorkerPool, spool: Path, *, save_caption: bool
+    ) -> None:
+        self._plan = config.plan
+        self._pool = pool
+        self._spool = spool
+        self._save_caption = save_caption
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Callable[[Fetched], Awaitable[Processed]]]:
+        yield self._subsample
+
+    async def _subsample(self, fetched: Fetched) -> Processed:
+        source = fetched.media["video"]
+        keep_source = False
+        try:
+            processed = await self._process(fetched.row, source)
+            samples = [_owned(sample, source) for sample in processed.samples]
+            keep_source = any(source in sample.parts.values() for sample in samples)
+            facts = {**_download_facts(fetched), **processed.facts}
+            processed = replace(processed, samples=samples, facts=facts)
+            return complete(fetched, processed, save_caption=self._save_caption)
+        except ItemError as error:
+            error.facts = {**_download_facts(fetched), **error.facts}
+            error.attempts = max(error.attempts, fetched.attempts)
+            raise
+        finally:
+            if not keep_source:
+                fetched.close()
+
+    async def _process(self, row: Row, body: Body) -> Processed:
+        task = Task(row.key, sendable(body), row.columns.get("clips"), self._plan, self._spool)
+        for attempt in range(1, self.attempts + 1):
+            try:
+                processed = await self._pool.run(process, task)
+            except WorkerDiedError as error:
+                last = error
+            else:
+                return replace(processed, attempts=attempt)
+        failure = ItemError(Cause.WORKER_DIED, str(last))
+        failure.attempts = self.attempts
+        raise failure
+
+
+def _download_facts(fetched: Fetched) -> dict[str, Any]:
+    return {"bytes_downloaded": fetched.size, "http_status": fetched.info.get("http_status")}
+
+
+def _owned(sample: Sample, source: Body) -> Sample:
+    """The worker's sample with owners: parts in the spool are deleted when they are closed."""
+    return replace(
+        sample, parts={name: _owned_body(body, source) for name, body in sample.parts.items()}
+    )
+
+
+def _owned_body(body: Body, source: Body) -> Body:
+    if body == source:
+        return source
+    path = body.path if isinstance(body, Blob) else None
+    if path is None:
+        return body
+    return Blob(body.size, path=path, on_close=lambda: path.unlink(missing_ok=True))

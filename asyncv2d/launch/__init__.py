@@ -1,0 +1,1 @@
+"""What spreads shards over processes and machines."""

@@ -1,0 +1,98 @@
+"""What a launcher is, and the shards it hands out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+from anyio import to_thread
+
+from asyncv2d.job import Job
+from asyncv2d.types import ShardSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Mission:
+    """A job and the folders to work in.
+
+    ``folder`` takes unfinished shards, on the file system of the output folder; ``spool`` takes
+    bodies. Whoever made them removes them.
+    """
+
+    job: Job
+    folder: Path
+    spool: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """How a run is watched and stopped: callbacks for what happens, and the wish to drain."""
+
+    report: Callable[[Mapping[str, Any]], None]
+    progress: Callable[[Mapping[str, Any]], None]
+    log: Callable[[str], None]
+    drain: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Launcher(Protocol):
+    """Spreads shards over processes or machines."""
+
+    async def run(self, mission: Mission, shards: ShardQueue, control: Control) -> None:
+        """Run all shards, or those begun before ``control.drain`` is set.
+
+        Raises UserError where the input turns out to be unreadable, and RunError where processes
+        cannot be kept alive. Cancelling ends everything.
+        """
+
+
+class ShardQueue:
+    """The shards still to do, read from the input as they are asked for, and those in hand."""
+
+    def __init__(self, shards: Iterator[ShardSpec], max_retry: int, control: Control) -> None:
+        self._shards = shards
+        self._max_retry = max_retry
+        self._control = control
+        self._again: list[ShardSpec] = []
+        self._in_hand: dict[int, ShardSpec] = {}
+        self._failures: Counter[int] = Counter()
+        self._reading = anyio.Lock()
+        self._changed = anyio.Condition()
+
+    async def take(self) -> ShardSpec | None:
+        """The next shard; None when all are done.
+
+        While shards are in hand elsewhere this waits, since one of them may have to be tried again.
+        """
+        while True:
+            if (spec := await self._next()) is not None:
+                self._in_hand[spec.id] = spec
+                return spec
+            async with self._changed:
+                if not self._in_hand:
+                    return None
+                if not self._again:
+                    await self._changed.wait()
+
+    async def done(self, report: Mapping[str, Any]) -> None:
+        """A shard ended. One that could not be published is tried again, or reported as it is."""
+        spec = self._in_hand.pop(report["shard"])
+        if report["error"] is not None:
+            self._failures[spec.id] += 1
+            if self._failures[spec.id] <= self._max_retry:
+                self._control.log(f"shard {spec.id} is tried again: {report['error']}")
+                self._again.append(spec)
+                report = {}
+        if report:
+            self._control.report(report)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _next(self) -> ShardSpec | None:
+        if self._again:
+            return self._again.pop()
+        async with self._reading:
+            return await to_thread.run_sync(next, self._shards, None)

@@ -1,0 +1,120 @@
+"""A loop process: takes shards from its launcher as it becomes free, and reports them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.streams.file import FileWriteStream
+
+from asyncv2d.engine import Engine, open_engine
+from asyncv2d.job import Job
+from asyncv2d.launch import protocol
+from asyncv2d.progress import snapshot
+from asyncv2d.shard import run_shards
+from asyncv2d.types import RunError, ShardSpec
+
+_PROGRESS_EVERY_S = 0.5
+
+
+class LoopProcess:
+    """The loop's side of the conversation."""
+
+    def __init__(self, incoming: ByteReceiveStream, outgoing: ByteSendStream) -> None:
+        self._incoming = protocol.messages(incoming)
+        self._outgoing = outgoing
+        self._lock = anyio.Lock()
+        self._give, self._shards = anyio.create_memory_object_stream[ShardSpec | None](1)
+        self._drain = anyio.Event()
+
+    async def run(self) -> None:
+        """Run the job that the launcher sends, until it has no more shards."""
+        async with aclosing(self._incoming):
+            first = await anext(self._incoming)
+            job = Job.model_validate(first["job"])
+            folder = Path(first["folder"])
+            spool = Path(first["spool"])
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._listen, tasks.cancel_scope)
+                try:
+                    await self._run_job(job, folder, spool)
+                except (RunError, BaseExceptionGroup) as error:
+                    if (foreseen := RunError.found_in(error)) is None:
+                        raise
+                    await self._say({"error": foreseen.problems, "code": foreseen.exit_code})
+                tasks.cancel_scope.cancel()
+
+    async def _run_job(self, job: Job, folder: Path, spool: Path) -> None:
+        engine_context = open_engine(job.built, spool, save_caption=job.save_caption)
+        async with engine_context as engine, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tell_progress, engine)
+            specs = self._specs()
+            async with run_shards(engine, job, specs, folder=folder, drain=self._drain) as reports:
+                async for report in reports:
+                    await self._say({"report": report.to_json()})
+            await self._say({"progress": snapshot(engine)})
+            tasks.cancel_scope.cancel()
+
+    async def _specs(self) -> AsyncIterator[ShardSpec]:
+        while True:
+            await self._say({"want": True})
+            spec = await self._shards.receive()
+            if spec is None:
+                return
+            yield spec
+
+    async def _listen(self, scope: anyio.CancelScope) -> None:
+        async for message in self._incoming:
+            if "shard" in message:
+                await self._give.send(ShardSpec(**message["shard"]))
+            elif "end" in message:
+                await self._give.send(None)
+            elif "drain" in message:
+                self._drain.set()
+        scope.cancel()  # the launcher is gone, or wants it to end now
+
+    async def _tell_progress(self, engine: Engine) -> None:
+        while True:
+            await anyio.sleep(_PROGRESS_EVERY_S)
+            await self._say({"progress": snapshot(engine)})
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        async with self._lock:
+            await protocol.send(self._outgoing, message)
+
+
+def main() -> None:
+    """Talk to the launcher over stdin and stdout; whatever else is printed goes to stderr."""
+    for interrupt in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interrupt, signal.SIG_IGN)  # the launcher decides
+    outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    loop = LoopProcess(_PipeReceiveStream(sys.stdin.fileno()), FileWriteStream(outgoing))
+    anyio.run(loop.run)
+
+
+class _PipeReceiveStream(ByteReceiveStream):
+    """Reads a pipe without a thread: a thread in a blocking read would outlive a cancelled run."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        await anyio.wait_readable(self._fd)
+        if chunk := os.read(self._fd, max_bytes):
+            return chunk
+        raise anyio.EndOfStream
+
+    async def aclose(self) -> None:
+        os.close(self._fd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Runs shards in loop processes of this machine, which take them as they become free."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
+
+import anyio
+from anyio.abc import Process
+
+from asyncv2d.launch import protocol
+from asyncv2d.launch.launcher import Control, Mission, ShardQueue
+from asyncv2d.progress import merged
+from asyncv2d.types import RunError, UserError
+
+_LAST_GOODBYE_S = 10.0
+_MAX_DEATHS_IN_A_ROW = 3
+
+
+class ProcessesLauncher:
+    """Loop processes; one that dies is replaced, and its shards are done again."""
+
+    async def run(self, mission: Mission, shards: ShardQueue, control: Control) -> None:
+        """Run all shards."""
+        states: dict[int, Mapping[str, Any]] = {}
+        async with anyio.create_task_group() as tasks:
+            for number in range(mission.job.built.distribution.loop_count):
+                place = _Place(number, mission, shards, control, states)
+                tasks.start_soon(place.keep_running)
+
+
+class _Place:
+    """The place of one loop process, and of those that replace it."""
+
+    def __init__(
+        self,
+        number: int,
+        mission: Mission,
+        shards: ShardQueue,
+        control: Control,
+        states: dict[int, Mapping[str, Any]],
+    ) -> None:
+        self._number = number
+        self._mission = mission
+        self._shards = shards
+        self._control = control
+        self._states = states
+        self._in_hand: set[int] = set()
+        self._deaths = 0
+
+    async def keep_running(self) -> None:
+        """Run loop processes until one ends by itself."""
+        while True:
+            code = await self._run_one()
+            if code == 0:
+                return
+            self._deaths += 1
+            reason = f"its loop process ended with code {code}"
+            for shard in list(self._in_hand):
+                self._in_hand.discard(shard)
+                await self._shards.done({"shard": shard, "error": reason})
+            if self._deaths >= _MAX_DEATHS_IN_A_ROW:
+                raise RunError(f"loop processes keep dying: the last one ended with code {code}")
+            self._control.log(f"a loop process ended with code {code}; another one takes its place")
+
+    async def _run_one(self) -> int:
+        # A session of its own: Ctrl-C in the terminal reaches the launcher alone, which decides.
+        process = await anyio.open_process(
+            [sys.executable, "-m", "asyncv2d.launch.loop"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None,
+            start_new_session=True,
+        )
+        try:
+            await self._converse(process)
+            return await process.wait()
+        finally:
+            await _end(process)
+
+    async def _converse(self, process: Process) -> None:
+        assert process.stdout is not None
+        async with anyio.create_task_group() as tasks:
+            try:
+                await self._send(process, self._greeting())
+                tasks.start_soon(self._pass_on_drain, process)
+                async with aclosing(protocol.messages(process.stdout)) as incoming:
+                    async for message in incoming:
+                        if "want" in message:  # beside: the answer may depend on reports
+                            tasks.start_soon(self._give, process)
+                        else:
+                            await self._handle(message)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass  # it died; its exit code tells
+            tasks.cancel_scope.cancel()
+
+    def _greeting(self) -> dict[str, Any]:
+        spool = self._mission.spool / f"loop-{self._number}"
+        spool.mkdir(exist_ok=True)
+        return {
+            "job": self._mission.job.model_dump(mode="json"),
+            "folder": str(self._mission.folder / f"loop-{self._number}"),
+            "spool": str(spool),
+        }
+
+    async def _handle(self, message: Mapping[str, Any]) -> None:
+        if "report" in message:
+            self._deaths = 0
+            self._in_hand.discard(message["report"]["shard"])
+            await self._shards.done(message["report"])
+        elif "progress" in message:
+            self._states[self._number] = message["progress"]
+            self._control.progress(merged(self._states.values()))
+        elif "error" in message:
+            kind = UserError if message["code"] == UserError.exit_code else RunError
+            raise kind(*message["error"])
+
+    async def _give(self, process: Process) -> None:
+        spec = await self._shards.take()
+        if spec is None:
+            await self._send(process, {"end": True})
+        else:
+            self._in_hand.add(spec.id)
+            await self._send(process, {"shard": asdict(spec)})
+
+    async def _pass_on_drain(self, process: Process) -> None:
+        await self._control.drain.wait()
+        await self._send(process, {"drain": True})
+
+    async def _send(self, process: Process, message: Mapping[str, Any]) -> None:
+        assert process.stdin is not None
+        await protocol.send(process.stdin, message)
+
+
+async def _end(process: Process) -> None:
+    """Let the process clean up (its stdin closes), and kill it if it does not."""
+    with anyio.CancelScope(shield=True):
+        if process.returncode is None and process.stdin is not None:
+            await process.stdin.aclose()
+            with anyio.move_on_after(_LAST_GOODBYE_S):
+                await process.wait()
+        if process.returncode is None:
+            process.kill()
+        await process.aclose()

@@ -1,0 +1,171 @@
+"""A chain of asynchronous 1:1 operations joined by bounded streams.
+
+Each row that goes in comes out as exactly one outcome. A stage runs ``concurrency`` operations at a
+time; the streams between stages are short, so a slow stage holds back the ones before it.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from asyncv2d.types import Cause, Failed, ItemError, Ok, Outcome, Row
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+Next = TypeVar("Next")
+
+_BUFFER = 4
+
+Operation = Callable[[In], Awaitable[Out]]
+_Receive = MemoryObjectReceiveStream[Any]
+_Send = MemoryObjectSendStream[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Generic[In, Out]):
+    """One step: ``open`` gives the operation, of which ``concurrency`` run at a time.
+
+    An operation that takes longer than ``timeout_s`` seconds is cancelled, and its row fails with
+    ``timeout_cause``.
+    """
+
+    name: str
+    open: Callable[[], AbstractAsyncContextManager[Operation[In, Out]]]
+    concurrency: int
+    timeout_s: float
+    timeout_cause: Cause = Cause.TIMEOUT
+
+
+@dataclass(slots=True)
+class Meter:
+    """How a stage spends its time; seconds are summed over its concurrent operations."""
+
+    name: str
+    concurrency: int
+    busy: int = 0
+    done: int = 0
+    busy_s: float = 0.0
+    blocked_on_input_s: float = 0.0
+    blocked_on_output_s: float = 0.0
+
+
+class Pipeline(Generic[Out]):
+    """An immutable chain of stages; ``then`` makes a longer one. A wrong join is a type error."""
+
+    def __init__(self, stages: Sequence[Stage[Any, Any]]) -> None:
+        self.stages = tuple(stages)
+        self.meters = [Meter(stage.name, stage.concurrency) for stage in stages]
+
+    @staticmethod
+    def of(stage: Stage[Row, Next]) -> Pipeline[Next]:
+        """A pipeline of one stage, which takes rows."""
+        return Pipeline[Next]([stage])
+
+    def then(self, stage: Stage[Out, Next]) -> Pipeline[Next]:
+        """This pipeline with one more stage at its end."""
+        return Pipeline[Next]([*self.stages, stage])
+
+    @asynccontextmanager
+    async def run(
+        self, rows: AsyncIterable[Row], *, drain: anyio.Event | None = None
+    ) -> AsyncIterator[MemoryObjectReceiveStream[Outcome[Out]]]:
+        """Send ``rows`` through; the stream gives their outcomes in the order they are done.
+
+        When ``drain`` is set, no further row is taken, and the stream ends once those in hand are
+        done. Leaving the context early cancels everything.
+        """
+        async with anyio.create_task_group() as tasks:
+            send, receive = anyio.create_memory_object_stream[Any](_BUFFER)
+            tasks.start_soon(_feed, rows, send, drain or anyio.Event())
+            for stage, meter in zip(self.stages, self.meters, strict=True):
+                send, following = anyio.create_memory_object_stream[Any](_BUFFER)
+                tasks.start_soon(_run_stage, stage, meter, receive, send)
+                receive = following
+            async with receive:
+                yield cast(MemoryObjectReceiveStream[Outcome[Out]], receive)
+            tasks.cancel_scope.cancel()
+
+
+async def _feed(rows: AsyncIterable[Row], send: _Send, drain: anyio.Event) -> None:
+    async with send, anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_when, drain, tasks.cancel_scope)
+        iterator = aiter(rows)
+        try:
+            async for row in iterator:
+                await send.send(Ok(row, row))
+        finally:
+            with anyio.CancelScope(shield=True):
+                if isinstance(iterator, AsyncGenerator):
+                    await iterator.aclose()
+        tasks.cancel_scope.cancel()
+
+
+async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+async def _run_stage(stage: Stage[Any, Any], meter: Meter, receive: _Receive, send: _Send) -> None:
+    async with receive, send, stage.open() as operation, anyio.create_task_group() as tasks:
+        for _ in range(stage.concurrency):
+            tasks.start_soon(_work, stage, operation, meter, receive.clone(), send.clone())
+        receive.close()
+        send.close()
+
+
+async def _work(
+    stage: Stage[Any, Any],
+    operation: Operation[Any, Any],
+    meter: Meter,
+    receive: _Receive,
+    send: _Send,
+) -> None:
+    async with receive, send:
+        begin = time.monotonic()
+        async for outcome in receive:
+            received = time.monotonic()
+            meter.busy += 1
+            result = await _apply(stage, operation, outcome)
+            meter.busy -= 1
+            finished = time.monotonic()
+            await send.send(result)
+            sent = time.monotonic()
+            meter.done += 1
+            meter.blocked_on_input_s += received - begin
+            meter.busy_s += finished - received
+            meter.blocked_on_output_s += sent - finished
+            begin = sent
+
+
+async def _apply(
+    stage: Stage[Any, Any], operation: Operation[Any, Any], outcome: Outcome[Any]
+) -> Outcome[Any]:
+    """Turn one outcome into the next; this is where unknown errors become the cause ``bug``."""
+    if isinstance(outcome, Failed):
+        return outcome
+    row = outcome.row
+    try:
+        with anyio.fail_after(stage.timeout_s):
+            return Ok(row, await operation(outcome.value))
+    except ItemError as error:
+        return Failed(row, stage.name, error.cause, error.detail, error.attempts, error.facts)
+    except TimeoutError:
+        return Failed(row, stage.name, stage.timeout_cause, f"not done in {stage.timeout_s:g} s")
+    except Exception as error:  # noqa: BLE001 — the one broad catch: a bug costs its row, not the run
+        detail = "".join(traceback.format_exception(error))
+        return Failed(row, stage.name, Cause.BUG, detail)

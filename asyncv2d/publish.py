@@ -1,0 +1,126 @@
+"""One shard being written, and the atomic step that makes it part of the dataset."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from asyncv2d.job import Job
+from asyncv2d.ports import WrittenFile
+from asyncv2d.record import Lines, ledger_lines, ledger_table
+from asyncv2d.report import Figures, ShardReport
+from asyncv2d.types import Failed, KeyFormat, Ok, Processed
+
+WORK_FOLDER = "_tmp"
+_STATS = "_stats.json"
+_LEDGER = ".parquet"
+
+
+class OpenShard:
+    """A shard whose rows are coming in, written aside until it is complete."""
+
+    def __init__(self, job: Job, shard_id: int, folder: Path, *, started: float) -> None:
+        self.id = shard_id
+        self.expected: int | None = None
+        self._name = job.built.storage.key_format.shard_name(shard_id)
+        self._columns = list(job.renamed_columns().values())
+        self._output = Path(job.output_folder)
+        self._folder = folder / self._name
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        self._writer = job.writer().open(self._folder, self._name)
+        self._figures = Figures()
+        self._lines: list[Lines] = []
+        self._started = started
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has come out of the pipeline."""
+        return self._figures.rows == self.expected
+
+    def add(self, outcome: Ok[Processed] | Failed) -> None:
+        """Write the samples of one row, and note its lines for the ledger."""
+        if isinstance(outcome, Ok):
+            for sample in outcome.value.samples:
+                self._writer.write(sample)
+        self._figures.count(outcome)
+        self._lines.append(ledger_lines(outcome))
+
+    def publish(self) -> ShardReport:
+        """Make the shard part of the dataset; its report, written last, is the mark of that."""
+        figures = self._figures
+        if figures.rows != figures.ok + figures.failed:
+            raise OSError(f"{figures.rows} rows, but {figures.ok} ok and {figures.failed} failed")
+        files = [*self._writer.close(), self._ledger()]
+        report = self.report()
+        stats = self._folder / f"{self._name}{_STATS}"
+        stats.write_text(json.dumps(report.stats(), indent=4))
+        for file in [*files, WrittenFile(stats, stats.name)]:
+            _move(file, self._output)
+        _sync(self._output)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return report
+
+    def abandon(self) -> None:
+        """Give the shard up and remove what was written."""
+        self._writer.abandon()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def report(self, error: str | None = None) -> ShardReport:
+        """The report as of now."""
+        return ShardReport(self.id, self._figures, self._started, time.time(), error)
+
+    def _ledger(self) -> WrittenFile:
+        path = self._folder / f"{self._name}{_LEDGER}"
+        pq.write_table(ledger_table(self._lines, self._columns), path)
+        return WrittenFile(path, path.name)
+
+
+def published(output: Path, keys: KeyFormat) -> set[int]:
+    """The ids of the shards that are part of the dataset in ``output``."""
+    return {
+        int(stem)
+        for path in output.glob(f"*{_STATS}")
+        if (stem := path.name.removesuffix(_STATS)).isdigit() and stem == keys.shard_name(int(stem))
+    }
+
+
+def remove_dataset(output: Path) -> None:
+    """Delete the shards in ``output``, and nothing else that may lie there."""
+    for path in list(_shard_files(output)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _shard_files(output: Path) -> Iterator[Path]:
+    # Reports first: a shard without its report does not count, should this be interrupted.
+    for suffix in (_STATS, _LEDGER, ".tar", ""):
+        for path in output.glob(f"*{suffix}"):
+            if path.name.removesuffix(suffix).isdigit():
+                yield path
+
+
+def _move(file: WrittenFile, output: Path) -> None:
+    """Move a file or folder into ``output``; its content reaches the disk before its name does."""
+    for path in file.path.rglob("*") if file.path.is_dir() else (file.path,):
+        _sync(path)
+    target = output / file.name
+    if target.is_dir():
+        shutil.rmtree(target)
+    file.path.rename(target)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

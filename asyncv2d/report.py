@@ -1,0 +1,141 @@
+"""What a run says of itself: a report for each shard, and their sum."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from asyncv2d.types import Cause, Failed, Ok, Processed
+
+
+@dataclass(slots=True)
+class Figures:
+    """Counts over rows: of one shard, or of a whole run."""
+
+    rows: int = 0
+    ok: int = 0
+    failed_to_download: int = 0
+    failed_to_subsample: int = 0
+    samples: int = 0
+    bytes_downloaded: int = 0
+    bytes_written: int = 0
+    frames_decoded: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def failed(self) -> int:
+        """Rows that failed, for whatever reason."""
+        return self.failed_to_download + self.failed_to_subsample
+
+    def count(self, outcome: Ok[Processed] | Failed) -> None:
+        """Add one row."""
+        self.rows += 1
+        facts = outcome.facts if isinstance(outcome, Failed) else outcome.value.facts
+        self.bytes_downloaded += facts.get("bytes_downloaded", 0)
+        self.frames_decoded += facts.get("frames_decoded", 0)
+        if isinstance(outcome, Failed):
+            self.causes[outcome.cause.value] += 1
+            if outcome.status == "failed_to_download":
+                self.failed_to_download += 1
+            else:
+                self.failed_to_subsample += 1
+            return
+        self.ok += 1
+        self.samples += len(outcome.value.samples)
+        self.bytes_written += sum(
+            body.size for sample in outcome.value.samples for body in sample.parts.values()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """The end of one shard: published, or not and why."""
+
+    shard: int
+    figures: Figures
+    start_time: float
+    end_time: float
+    error: str | None = None
+
+    def stats(self) -> dict[str, Any]:
+        """The content of ``_stats.json``: video2dataset's fields, then ours."""
+        figures = self.figures
+        return {
+            "count": figures.rows,
+            "successes": figures.ok,
+            "failed_to_download": figures.failed_to_download,
+            "failed_to_subsample": figures.failed_to_subsample,
+            "duration": self.end_time - self.start_time,
+            "bytes_downloaded": figures.bytes_downloaded,
+            "start_time": self.start_time,
+            "end_time": self.end_time,
+            "status_dict": {"success": figures.ok, **dict(figures.causes.most_common())},
+            "samples": figures.samples,
+            "bytes_written": figures.bytes_written,
+            "frames_decoded": figures.frames_decoded,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as it is sent to the launcher."""
+        return {"shard": self.shard, "error": self.error, "stats": self.stats()}
+
+
+@dataclass(slots=True)
+class Summary:
+    """The sum over all shards of a run."""
+
+    published: int = 0
+    skipped: int = 0
+    rows: int = 0
+    ok: int = 0
+    samples: int = 0
+    bytes_downloaded: int = 0
+    frames_decoded: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    unpublished: dict[int, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def failed(self) -> int:
+        """Rows that failed."""
+        return self.rows - self.ok
+
+    @property
+    def exit_code(self) -> int:
+        """0: every shard is published; 1: some could not be; 130: interrupted."""
+        if self.interrupted:
+            return 130
+        return 1 if self.unpublished else 0
+
+    def add(self, report: Mapping[str, Any]) -> None:
+        """Add the report of one shard, as JSON."""
+        if report["error"] is not None:
+            self.unpublished[report["shard"]] = report["error"]
+            return
+        self.unpublished.pop(report["shard"], None)
+        stats = report["stats"]
+        self.published += 1
+        self.rows += stats["count"]
+        self.ok += stats["successes"]
+        self.samples += stats["samples"]
+        self.bytes_downloaded += stats["bytes_downloaded"]
+        self.frames_decoded += stats["frames_decoded"]
+        self.causes += Counter(
+            {name: n for name, n in stats["status_dict"].items() if name != "success"}
+        )
+
+    def lines(self) -> list[str]:
+        """The summary for people."""
+        lines = [
+            f"{self.published} shards published, {self.skipped} were there already",
+            f"{self.rows} rows: {self.ok} ok ({self.samples} samples), {self.failed} failed",
+        ]
+        for name, count in self.causes.most_common():
+            lines.append(f"  {count:>6}  {name}: {Cause[name.upper()].meaning}")
+        for shard, error in sorted(self.unpublished.items()):
+            lines.append(f"shard {shard} is not published: {error}")
+        if self.interrupted:
+            lines.append("interrupted; run the same command again to go on")
+        return lines

@@ -1,0 +1,171 @@
+"""A whole run: from a job to a dataset and a summary."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+
+from asyncv2d.job import Job
+from asyncv2d.launch.inline import InlineLauncher
+from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
+from asyncv2d.launch.processes import ProcessesLauncher
+from asyncv2d.publish import WORK_FOLDER, published, remove_dataset
+from asyncv2d.report import Summary
+from asyncv2d.spool import spool_folder
+from asyncv2d.types import RunError, ShardSpec, UserError
+
+_LAUNCHERS: Mapping[str, Callable[[], Launcher]] = {
+    "multiprocessing": ProcessesLauncher,
+    "inline": InlineLauncher,
+}
+
+
+class Watcher(Protocol):
+    """Somebody who watches a run, such as a display."""
+
+    def progress(self, state: Mapping[str, Any]) -> None:
+        """The state of the engines, some times a second."""
+
+    def report(self, report: Mapping[str, Any], summary: Summary) -> None:
+        """A shard is done; ``summary`` counts it already."""
+
+    def log(self, text: str) -> None:
+        """Something worth a line."""
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def progress(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def report(self, report: Mapping[str, Any], summary: Summary) -> None:
+        """Nothing."""
+
+    def log(self, text: str) -> None:
+        """Nothing."""
+
+
+def run_job(job: Job, watcher: Watcher | None = None) -> Summary:
+    """Run a job to its end, blocking. Raises UserError where the input or output is unusable."""
+    return anyio.run(run_job_async, job, watcher or Silent())
+
+
+async def run_job_async(job: Job, watcher: Watcher) -> Summary:
+    """Run a job to its end.
+
+    In the main thread the first SIGINT or SIGTERM drains and the second one cancels; the summary
+    then says that the run was interrupted.
+    """
+    shards = _shards(job)  # before anything is written: the input may be unusable
+    distribution = job.built.distribution
+    tmp_dir = Path(job.tmp_dir)
+    with _output_folder(job) as folder, spool_folder(tmp_dir, distribution.byte_budget) as spool:
+        return await _Run(job, watcher).run(shards, Mission(job, folder, spool))
+
+
+class _Run:
+    def __init__(self, job: Job, watcher: Watcher) -> None:
+        self._job = job
+        self._watcher = watcher
+        self._summary = Summary()
+        self._control = Control(self._report, watcher.progress, watcher.log)
+
+    async def run(self, shards: Iterator[ShardSpec], mission: Mission) -> Summary:
+        job, settings = self._job, self._job.built.distribution
+        self._watcher.log(
+            f"{settings.loop_count} loop process(es), each with {settings.downloads} downloads,"
+            f" {settings.worker_count} worker process(es) and {settings.loop_budget >> 20} MiB"
+            " for bodies in flight"
+        )
+        queue = ShardQueue(self._to_do(shards), job.max_shard_retry, self._control)
+        launcher = _LAUNCHERS[settings.distributor]()
+        with _one_error():
+            async with anyio.create_task_group() as tasks:
+                if threading.current_thread() is threading.main_thread():
+                    tasks.start_soon(self._heed_signals, tasks.cancel_scope)
+                await launcher.run(mission, queue, self._control)
+                tasks.cancel_scope.cancel()
+        return self._summary
+
+    def _to_do(self, shards: Iterator[ShardSpec]) -> Iterator[ShardSpec]:
+        output = Path(self._job.output_folder)
+        done = published(output, self._job.built.storage.key_format)
+        for spec in shards:
+            if spec.id in done:
+                self._summary.skipped += 1
+            else:
+                yield spec
+
+    def _report(self, report: Mapping[str, Any]) -> None:
+        self._summary.add(report)
+        self._watcher.report(report, self._summary)
+
+    async def _heed_signals(self, scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                self._summary.interrupted = True
+                if self._control.drain.is_set():
+                    self._watcher.log("cancelled")
+                    scope.cancel()
+                    return
+                self._control.drain.set()
+                self._watcher.log(
+                    "stopping: rows in hand are finished and complete shards published;"
+                    " press Ctrl-C again to stop at once"
+                )
+
+
+def _shards(job: Job) -> Iterator[ShardSpec]:
+    """The shards of the input; its first rows are looked at already."""
+    shards = job.reader().shards(job.built.storage.number_sample_per_shard)
+    first = next(shards, None)
+    if first is None:
+        raise UserError(f"{job.url_list}: no rows in the input; expected at least one URL")
+    return chain([first], shards)
+
+
+@contextmanager
+def _output_folder(job: Job) -> Iterator[Path]:
+    """Prepare the output folder; gives the folder for unfinished shards, gone afterwards."""
+    output = Path(job.output_folder)
+    work = output / WORK_FOLDER
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with (work / "lock").open("w") as lock:
+            _lock(lock.fileno(), output)
+            if job.incremental_mode == "overwrite":
+                remove_dataset(output)
+            try:
+                yield work
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"{output}: cannot be the output folder: {error.strerror}") from None
+
+
+def _lock(handle: int, output: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{output}: another run is writing to this folder") from None
+
+
+@contextmanager
+def _one_error() -> Iterator[None]:
+    """Task groups raise groups of errors; one that was foreseen is raised as itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        if (foreseen := RunError.found_in(group)) is not None:
+            raise foreseen from None
+        raise

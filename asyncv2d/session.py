@@ -1,0 +1,76 @@
+"""The library face: an engine inside somebody else's event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from asyncv2d.config import Config, build, load
+from asyncv2d.engine import Engine, open_engine
+from asyncv2d.spool import spool_folder
+from asyncv2d.types import Outcome, Processed, Row
+
+RowLike = str | Mapping[str, Any] | Row
+_TMP_DIR = Path("/tmp")
+
+
+class Session:
+    """An open engine. Use ``asyncv2d.open``."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        self._engine = engine
+        self._config = config
+
+    def stream(
+        self, rows: Iterable[RowLike] | AsyncIterable[RowLike]
+    ) -> AbstractAsyncContextManager[MemoryObjectReceiveStream[Outcome[Processed]]]:
+        """Send rows through; gives a stream of their outcomes, in the order they are done.
+
+        A row is a URL, or a mapping with ``url`` and, as wanted, ``caption``, ``clips`` and further
+        columns. No more rows are taken than can be worked on. Close each ``Ok.value`` after use.
+        """
+        return self._engine.pipeline.run(self._numbered(rows))
+
+    async def _numbered(
+        self, rows: Iterable[RowLike] | AsyncIterable[RowLike]
+    ) -> AsyncIterator[Row]:
+        number = 0
+        if isinstance(rows, AsyncIterable):
+            async for row in rows:
+                yield self._row(number, row)
+                number += 1
+        else:
+            for row in rows:
+                yield self._row(number, row)
+                number += 1
+
+    def _row(self, number: int, row: RowLike) -> Row:
+        if isinstance(row, Row):
+            return row
+        columns = {"url": row} if isinstance(row, str) else dict(row)
+        keys = self._config.storage.key_format
+        shard, index = divmod(number, keys.samples_per_shard)
+        url = str(columns.get("url") or "")
+        return Row(index, keys.key(shard, index), url, columns, shard)
+
+
+@asynccontextmanager
+async def open_session(
+    config: str | Path | Mapping[str, Any] = "default",
+    *,
+    save_caption: bool = False,
+    tmp_dir: str | Path = _TMP_DIR,
+) -> AsyncIterator[Session]:
+    """Open an engine for ``config`` (a YAML file, a mapping, or ``"default"``).
+
+    The workers start at once and are gone, like all temporary files, when the context is left,
+    however it is left. Raises UserError where the configuration is wrong.
+    """
+    built = build(load(config))
+    with spool_folder(Path(tmp_dir), built.distribution.byte_budget) as spool:
+        async with open_engine(built, spool, save_caption=save_caption) as engine:
+            yield Session(engine, built)

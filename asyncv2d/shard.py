@@ -1,0 +1,158 @@
+"""Runs shards through the pipeline and publishes each one whole, or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectSendStream
+
+from asyncv2d.engine import Engine
+from asyncv2d.job import Job
+from asyncv2d.ports import Reader
+from asyncv2d.publish import OpenShard
+from asyncv2d.report import ShardReport
+from asyncv2d.types import Failed, Ok, Processed, Row, ShardSpec, UserError
+
+_OPEN_SHARDS = 4
+_READ_BATCH = 500
+
+
+class _ShardRun:
+    """Some shards on their way through one engine."""
+
+    def __init__(
+        self, engine: Engine, job: Job, folder: Path, reports: MemoryObjectSendStream[ShardReport]
+    ) -> None:
+        self._engine = engine
+        self._job = job
+        self._folder = folder
+        self._reports = reports
+        self._reader: Reader = job.reader()
+        self._keys = job.built.storage.key_format
+        self._columns = job.renamed_columns()
+        self._open: dict[int, OpenShard] = {}
+        self._slots = anyio.Semaphore(_OPEN_SHARDS)
+        self._publishing: TaskGroup
+
+    async def run(self, specs: AsyncIterator[ShardSpec], drain: anyio.Event) -> None:
+        """Run all ``specs``; every shard ends published, given up, or (after a drain) dropped."""
+        limit = self._job.built.distribution.drain_timeout
+        async with self._reports, anyio.create_task_group() as self._publishing:
+            try:
+                async with anyio.create_task_group() as watching:
+                    watching.start_soon(_cancel_after_drain, drain, limit, watching.cancel_scope)
+                    rows = self._rows(specs)
+                    async with self._engine.pipeline.run(rows, drain=drain) as outcomes:
+                        async for outcome in outcomes:
+                            await self._take(outcome)
+                    watching.cancel_scope.cancel()
+            finally:
+                for shard in self._open.values():
+                    shard.abandon()
+
+    async def _rows(self, specs: AsyncIterator[ShardSpec]) -> AsyncIterator[Row]:
+        """The rows of all shards, one shard after the other."""
+        async for spec in specs:
+            await self._slots.acquire()
+            shard = OpenShard(self._job, spec.id, self._folder, started=time.time())
+            self._open[spec.id] = shard
+            records = enumerate(self._reader.records(spec))
+            try:
+                while batch := await to_thread.run_sync(_next_batch, records):
+                    for index, record in batch:
+                        yield self._row(spec.id, index, record)
+            except (UserError, OSError) as error:
+                await self._give_up(spec.id, str(error))
+            else:
+                shard.expected = spec.stop - spec.start
+                await self._finish_if_complete(shard)
+
+    async def _take(self, outcome: Ok[Processed] | Failed) -> None:
+        """Hand one outcome to its shard, and finish the shard with its last one."""
+        shard = self._open.get(outcome.row.shard)
+        if shard is None:  # given up in the meantime
+            _close(outcome)
+            return
+        try:
+            await to_thread.run_sync(shard.add, outcome)
+        except OSError as error:
+            await self._give_up(shard.id, f"cannot write: {error}")
+        else:
+            await self._finish_if_complete(shard)
+        finally:
+            _close(outcome)
+
+    def _row(self, shard: int, index: int, record: Mapping[str, Any]) -> Row:
+        columns = {new: record.get(old) for old, new in self._columns.items()}
+        url = columns["url"]
+        text = url.strip() if isinstance(url, str) else "" if url is None else str(url)
+        return Row(index, self._keys.key(shard, index), text, columns, shard)
+
+    async def _finish_if_complete(self, shard: OpenShard) -> None:
+        if shard.complete:
+            del self._open[shard.id]
+            self._publishing.start_soon(self._publish, shard)
+
+    async def _publish(self, shard: OpenShard) -> None:
+        """Publish beside the pipeline, which goes on with other shards."""
+        try:
+            report = await to_thread.run_sync(shard.publish)
+        except OSError as error:
+            report = shard.report(f"cannot publish: {error}")
+            shard.abandon()
+        await self._reports.send(report)
+        self._slots.release()
+
+    async def _give_up(self, shard_id: int, error: str) -> None:
+        shard = self._open.pop(shard_id, None)
+        if shard is not None:
+            shard.abandon()
+            await self._reports.send(shard.report(error))
+            self._slots.release()
+
+
+def _next_batch(
+    records: Iterator[tuple[int, Mapping[str, Any]]],
+) -> Sequence[tuple[int, Mapping[str, Any]]]:
+    return list(islice(records, _READ_BATCH))
+
+
+def _close(outcome: Ok[Processed] | Failed) -> None:
+    if isinstance(outcome, Ok):
+        outcome.value.close()
+
+
+@asynccontextmanager
+async def run_shards(
+    engine: Engine,
+    job: Job,
+    specs: AsyncIterator[ShardSpec],
+    *,
+    folder: Path,
+    drain: anyio.Event,
+) -> AsyncIterator[AsyncIterator[ShardReport]]:
+    """Run ``specs`` through ``engine``; gives each shard's report once it is published.
+
+    ``folder`` is where unfinished shards are written, on the file system of the output folder.
+    After ``drain`` is set no further row begins; what is in hand gets ``drain_timeout`` seconds.
+    """
+    send, receive = anyio.create_memory_object_stream[ShardReport](_OPEN_SHARDS)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_ShardRun(engine, job, folder, send).run, specs, drain)
+        async with receive:
+            yield receive
+        tasks.cancel_scope.cancel()
+
+
+async def _cancel_after_drain(drain: anyio.Event, limit: float, scope: anyio.CancelScope) -> None:
+    await drain.wait()
+    await anyio.sleep(limit)
+    scope.cancel()

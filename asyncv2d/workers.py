@@ -1,0 +1,189 @@
+"""A pool of worker processes that start early and die alone.
+
+One segfault or kill costs the call that the worker was busy with and no other; the pool replaces
+the worker. (A concurrent.futures pool loses all calls then, and anyio's to_process keeps its
+workers until the event loop ends, which is too long inside somebody else's program.)
+"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
+
+import anyio
+from anyio.abc import ByteReceiveStream, Process, TaskGroup
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from asyncv2d.types import RunError
+from asyncv2d.worker_main import LENGTH
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_START_DEADLINE_S = 60.0
+_START_ATTEMPTS = 3
+_STDERR_TAIL = 2000
+_MAX_ANSWER = 1 << 40
+
+
+class WorkerDiedError(Exception):
+    """The worker process ended in the middle of a call; says how, as far as known."""
+
+
+class _Worker:
+    """One process, and one call at a time."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.process = process
+        self._calls = process.stdin
+        self._answers = BufferedByteReceiveStream(process.stdout)
+        self._last_words = b""
+
+    @property
+    def alive(self) -> bool:
+        return self.process.returncode is None
+
+    async def listen(self) -> None:
+        """Keep the end of what the process writes on stderr, for the message if it dies."""
+        errors = cast(ByteReceiveStream, self.process.stderr)
+        try:
+            async for chunk in errors:
+                self._last_words = (self._last_words + chunk)[-_STDERR_TAIL:]
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return
+
+    async def receive(self) -> tuple[str, Any]:
+        try:
+            (length,) = LENGTH.unpack(await self._answers.receive_exactly(LENGTH.size))
+            answer = await self._answers.receive_exactly(length)
+        except (anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise await self._death() from None
+        return cast(tuple[str, Any], pickle.loads(answer))
+
+    async def call(self, request: bytes) -> Any:
+        try:
+            await self._calls.send(LENGTH.pack(len(request)) + request)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise await self._death() from None
+        kind, value = await self.receive()
+        if kind == "error":
+            raise value
+        return value
+
+    async def kill(self) -> None:
+        """End the process now and wait until it is gone."""
+        with anyio.CancelScope(shield=True):
+            if self.alive:
+                self.process.kill()
+            await self.process.aclose()
+
+    async def _death(self) -> WorkerDiedError:
+        with anyio.move_on_after(5):
+            await self.process.wait()
+        words = self._last_words.decode(errors="replace").strip()
+        return WorkerDiedError(
+            f"the worker process ended with code {self.process.returncode}"
+            + (f"; its last words: {words}" if words else "")
+        )
+
+
+class WorkerPool:
+    """Runs functions in ``size`` worker processes. Use ``open_pool``."""
+
+    def __init__(self, tasks: TaskGroup, size: int, warm_up: Callable[[], object]) -> None:
+        self.size = size
+        self._tasks = tasks
+        self._warm_up = pickle.dumps((warm_up, ()))
+        self._give, self._idle = anyio.create_memory_object_stream[_Worker](size)
+        self._all: set[_Worker] = set()
+
+    async def run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """Call ``function`` (importable by name, with arguments that pickle) in a worker.
+
+        Raises what the function raises, or WorkerDiedError. Cancelling kills the worker.
+        """
+        request = pickle.dumps((function, args), pickle.HIGHEST_PROTOCOL)
+        worker = await self._living_worker()
+        try:
+            result = cast(T, await worker.call(request))
+        except BaseException:
+            await self._put_back_or_replace(worker, healthy=False)
+            raise
+        await self._put_back_or_replace(worker, healthy=True)
+        return result
+
+    def start(self) -> None:
+        """Begin to start all workers, without waiting for them."""
+        for _ in range(self.size):
+            self._tasks.start_soon(self._start_one)
+
+    async def close(self) -> None:
+        """Kill all workers."""
+        with anyio.CancelScope(shield=True):
+            for worker in list(self._all):
+                await worker.kill()
+            self._give.close()
+            self._idle.close()
+
+    async def _living_worker(self) -> _Worker:
+        while True:
+            worker = await self._idle.receive()
+            if worker.alive:
+                return worker
+            await self._put_back_or_replace(worker, healthy=False)
+
+    async def _put_back_or_replace(self, worker: _Worker, *, healthy: bool) -> None:
+        if healthy:
+            self._give.send_nowait(worker)
+            return
+        self._all.discard(worker)
+        await worker.kill()
+        self._tasks.start_soon(self._start_one)
+
+    async def _start_one(self) -> None:
+        """Start a worker; one that dies meanwhile is tried again, but not for ever."""
+        for _ in range(_START_ATTEMPTS):
+            worker = await self._spawn()
+            try:
+                with anyio.fail_after(_START_DEADLINE_S):
+                    await worker.receive()
+                    await worker.call(self._warm_up)
+            except (WorkerDiedError, TimeoutError) as error:
+                reason = str(error) or f"not ready within {_START_DEADLINE_S:g} s"
+                self._all.discard(worker)
+                await worker.kill()
+            else:
+                self._give.send_nowait(worker)
+                return
+        raise RunError(f"worker processes cannot be started: {reason}")
+
+    async def _spawn(self) -> _Worker:
+        process = await anyio.open_process(
+            [sys.executable, "-m", "asyncv2d.worker_main"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        worker = _Worker(process)
+        self._all.add(worker)
+        self._tasks.start_soon(worker.listen)
+        return worker
+
+
+@asynccontextmanager
+async def open_pool(size: int, warm_up: Callable[[], object]) -> AsyncIterator[WorkerPool]:
+    """A pool whose workers start at once, run ``warm_up`` first, and are killed at the end."""
+    async with anyio.create_task_group() as tasks:
+        pool = WorkerPool(tasks, size, warm_up)
+        pool.start()
+        try:
+            yield pool
+        finally:
+            await pool.close()
+            tasks.cancel_scope.cancel()
