@@ -16,14 +16,14 @@ from collections.abc import (
     Callable,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from asyncv2d.types import Cause, Failed, ItemError, Ok, Outcome, Row
+from asyncv2d.types import Cause, Failed, ItemError, Ok, Outcome, Row, RunError
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -87,18 +87,37 @@ class Pipeline(Generic[Out]):
         """Send ``rows`` through; the stream gives their outcomes in the order they are done.
 
         When ``drain`` is set, no further row is taken, and the stream ends once those in hand are
-        done. Leaving the context early cancels everything.
+        done. Leaving the context early cancels everything, and closes what nobody received.
         """
-        async with anyio.create_task_group() as tasks:
-            send, receive = anyio.create_memory_object_stream[Any](_BUFFER)
-            tasks.start_soon(_feed, rows, send, drain or anyio.Event())
-            for stage, meter in zip(self.stages, self.meters, strict=True):
-                send, following = anyio.create_memory_object_stream[Any](_BUFFER)
-                tasks.start_soon(_run_stage, stage, meter, receive, send)
-                receive = following
-            async with receive:
-                yield cast(MemoryObjectReceiveStream[Outcome[Out]], receive)
-            tasks.cancel_scope.cancel()
+        between: list[_Receive] = []
+        try:
+            async with anyio.create_task_group() as tasks:
+                send, receive = anyio.create_memory_object_stream[Any](_BUFFER)
+                tasks.start_soon(_feed, rows, send, drain or anyio.Event())
+                for stage, meter in zip(self.stages, self.meters, strict=True):
+                    send, following = anyio.create_memory_object_stream[Any](_BUFFER)
+                    between.append(following.clone())
+                    tasks.start_soon(_run_stage, stage, meter, receive, send)
+                    receive = following
+                async with receive:
+                    yield cast(MemoryObjectReceiveStream[Outcome[Out]], receive)
+                tasks.cancel_scope.cancel()
+        finally:
+            for stream in between:
+                _drop_rest(stream)
+
+
+def _drop_rest(stream: _Receive) -> None:
+    with stream, suppress(anyio.EndOfStream, anyio.WouldBlock):
+        while True:
+            _close(stream.receive_nowait())
+
+
+def _close(outcome: Outcome[Any]) -> None:
+    """Give up a value that has an owner's duties, such as a Blob with its spool file."""
+    close = getattr(outcome.value, "close", None) if isinstance(outcome, Ok) else None
+    if close is not None:
+        close()
 
 
 async def _feed(rows: AsyncIterable[Row], send: _Send, drain: anyio.Event) -> None:
@@ -143,7 +162,11 @@ async def _work(
             result = await _apply(stage, operation, outcome)
             meter.busy -= 1
             finished = time.monotonic()
-            await send.send(result)
+            try:
+                await send.send(result)
+            except BaseException:
+                _close(result)
+                raise
             sent = time.monotonic()
             meter.done += 1
             meter.blocked_on_input_s += received - begin
@@ -160,12 +183,13 @@ async def _apply(
         return outcome
     row = outcome.row
     try:
-        with anyio.fail_after(stage.timeout_s):
+        with anyio.move_on_after(stage.timeout_s):
             return Ok(row, await operation(outcome.value))
+    except RunError:  # no fault of the row: the run cannot go on
+        raise
     except ItemError as error:
         return Failed(row, stage.name, error.cause, error.detail, error.attempts, error.facts)
-    except TimeoutError:
-        return Failed(row, stage.name, stage.timeout_cause, f"not done in {stage.timeout_s:g} s")
     except Exception as error:  # noqa: BLE001 — the one broad catch: a bug costs its row, not the run
         detail = "".join(traceback.format_exception(error))
         return Failed(row, stage.name, Cause.BUG, detail)
+    return Failed(row, stage.name, stage.timeout_cause, f"not done in {stage.timeout_s:g} s")

@@ -13,7 +13,7 @@ import av
 
 from asyncv2d.audio import AudioMethod, add_sound
 from asyncv2d.clips import read_spans
-from asyncv2d.copying import copy_clips
+from asyncv2d.copying import can_copy, copy_clips
 from asyncv2d.decode import Decoded, decode, keyframe_times
 from asyncv2d.encode import Receipt, Take
 from asyncv2d.media import Span
@@ -71,7 +71,7 @@ class _Work:
         if self._media.video is None and self._plan.needs_video(clips=clipping):
             raise ItemError(Cause.NO_VIDEO_STREAM, _what_it_is(self._media))
         facts = self._describe()
-        encode = self._plan.encodes(clips=clipping)
+        encode = self._plan.encodes(clips=clipping) or (clipping and not can_copy(self._media))
         if encode or self._plan.detector is not None:
             self._decoded = decode(self._media, self._plan, spans, encode=encode)
         elif self._media.truncated:

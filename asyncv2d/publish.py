@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from asyncv2d.job import Job
-from asyncv2d.ports import WrittenFile
+from asyncv2d.ports import ShardWriter, WrittenFile
 from asyncv2d.record import Lines, ledger_lines, ledger_table
 from asyncv2d.report import Figures, ShardReport
-from asyncv2d.types import Failed, KeyFormat, Ok, Processed
+from asyncv2d.types import Failed, KeyFormat, Ok, Processed, ShardSpec
 
 WORK_FOLDER = "_tmp"
 _STATS = "_stats.json"
@@ -25,16 +25,17 @@ _LEDGER = ".parquet"
 class OpenShard:
     """A shard whose rows are coming in, written aside until it is complete."""
 
-    def __init__(self, job: Job, shard_id: int, folder: Path, *, started: float) -> None:
-        self.id = shard_id
-        self.expected: int | None = None
-        self._name = job.built.storage.key_format.shard_name(shard_id)
+    def __init__(self, job: Job, spec: ShardSpec, folder: Path, *, started: float) -> None:
+        self.id = spec.id
+        self.error: str | None = None
+        self._job = job
+        self._name = job.built.storage.key_format.shard_name(spec.id)
         self._columns = list(job.renamed_columns().values())
         self._output = Path(job.output_folder)
         self._folder = folder / self._name
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        self._writer = job.writer().open(self._folder, self._name)
+        self._writer: ShardWriter | None = None
+        self._rows = spec.stop - spec.start
+        self._out = 0
         self._figures = Figures()
         self._lines: list[Lines] = []
         self._started = started
@@ -42,39 +43,63 @@ class OpenShard:
     @property
     def complete(self) -> bool:
         """Whether every row has come out of the pipeline."""
-        return self._figures.rows == self.expected
+        return self._out == self._rows
+
+    def begin(self) -> None:
+        """Make the shard's own folder and open its writer."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        self._writer = self._job.writer().open(self._folder, self._name)
 
     def add(self, outcome: Ok[Processed] | Failed) -> None:
         """Write the samples of one row, and note its lines for the ledger."""
+        self._out += 1
+        if self._writer is None:  # given up
+            return
         if isinstance(outcome, Ok):
             for sample in outcome.value.samples:
                 self._writer.write(sample)
         self._figures.count(outcome)
         self._lines.append(ledger_lines(outcome))
 
-    def publish(self) -> ShardReport:
+    def ends_after(self, rows: int) -> None:
+        """All rows were sent. Fewer than there should be: the input is not what it was."""
+        if rows != self._rows and self.error is None:
+            self.give_up(f"the input has changed: {rows} rows where {self._rows} were counted")
+        self._rows = rows
+
+    def publish(self) -> None:
         """Make the shard part of the dataset; its report, written last, is the mark of that."""
+        assert self._writer is not None
         figures = self._figures
-        if figures.rows != figures.ok + figures.failed:
-            raise OSError(f"{figures.rows} rows, but {figures.ok} ok and {figures.failed} failed")
+        if not self._rows == figures.rows == figures.ok + figures.failed:
+            raise OSError(
+                f"of {self._rows} rows {figures.rows} came back:"
+                f" {figures.ok} ok and {figures.failed} failed"
+            )
         files = [*self._writer.close(), self._ledger()]
-        report = self.report()
         stats = self._folder / f"{self._name}{_STATS}"
-        stats.write_text(json.dumps(report.stats(), indent=4))
+        stats.write_text(json.dumps(self.report().stats(), indent=4))
         for file in [*files, WrittenFile(stats, stats.name)]:
             _move(file, self._output)
         _sync(self._output)
         shutil.rmtree(self._folder, ignore_errors=True)
-        return report
+
+    def give_up(self, error: str) -> None:
+        """Say why this shard is not published, and remove what was written."""
+        self.error = error
+        self.abandon()
 
     def abandon(self) -> None:
-        """Give the shard up and remove what was written."""
-        self._writer.abandon()
+        """Remove what was written."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.abandon()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def report(self, error: str | None = None) -> ShardReport:
+    def report(self) -> ShardReport:
         """The report as of now."""
-        return ShardReport(self.id, self._figures, self._started, time.time(), error)
+        return ShardReport(self.id, self._figures, self._started, time.time(), self.error)
 
     def _ledger(self) -> WrittenFile:
         path = self._folder / f"{self._name}{_LEDGER}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import signal
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import anyio
 
@@ -140,24 +141,34 @@ def _output_folder(job: Job) -> Iterator[Path]:
     output = Path(job.output_folder)
     work = output / WORK_FOLDER
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        with (work / "lock").open("w") as lock:
-            _lock(lock.fileno(), output)
-            if job.incremental_mode == "overwrite":
-                remove_dataset(output)
-            try:
-                yield work
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise UserError(f"{output}: cannot be the output folder: {error.strerror}") from None
-
-
-def _lock(handle: int, output: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = _locked(work)
     except BlockingIOError:
         raise UserError(f"{output}: another run is writing to this folder") from None
+    except OSError as error:
+        raise UserError(f"{output}: cannot be the output folder: {error.strerror}") from None
+    with lock:
+        try:
+            if job.incremental_mode == "overwrite":
+                remove_dataset(output)
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _locked(work: Path) -> TextIO:
+    """Make the folder ``work``, and lock a file in it; closing the file unlocks it."""
+    path = work / "lock"
+    while True:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()  # a run that just ended removed the folder in between
 
 
 @contextmanager

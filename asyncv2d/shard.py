@@ -62,33 +62,34 @@ class _ShardRun:
         """The rows of all shards, one shard after the other."""
         async for spec in specs:
             await self._slots.acquire()
-            shard = OpenShard(self._job, spec.id, self._folder, started=time.time())
+            shard = OpenShard(self._job, spec, self._folder, started=time.time())
             self._open[spec.id] = shard
             records = enumerate(self._reader.records(spec))
+            sent = 0
             try:
+                await to_thread.run_sync(shard.begin)
                 while batch := await to_thread.run_sync(_next_batch, records):
                     for index, record in batch:
+                        sent += 1
                         yield self._row(spec.id, index, record)
+                    if shard.error is not None:
+                        break
+                shard.ends_after(sent)
             except (UserError, OSError) as error:
-                await self._give_up(spec.id, str(error))
-            else:
-                shard.expected = spec.stop - spec.start
-                await self._finish_if_complete(shard)
+                shard.give_up(str(error))
+                shard.ends_after(sent)
+            self._finish_if_complete(shard)
 
     async def _take(self, outcome: Ok[Processed] | Failed) -> None:
         """Hand one outcome to its shard, and finish the shard with its last one."""
-        shard = self._open.get(outcome.row.shard)
-        if shard is None:  # given up in the meantime
-            _close(outcome)
-            return
+        shard = self._open[outcome.row.shard]
         try:
             await to_thread.run_sync(shard.add, outcome)
         except OSError as error:
-            await self._give_up(shard.id, f"cannot write: {error}")
-        else:
-            await self._finish_if_complete(shard)
+            shard.give_up(f"cannot write: {error}")
         finally:
             _close(outcome)
+        self._finish_if_complete(shard)
 
     def _row(self, shard: int, index: int, record: Mapping[str, Any]) -> Row:
         columns = {new: record.get(old) for old, new in self._columns.items()}
@@ -96,27 +97,21 @@ class _ShardRun:
         text = url.strip() if isinstance(url, str) else "" if url is None else str(url)
         return Row(index, self._keys.key(shard, index), text, columns, shard)
 
-    async def _finish_if_complete(self, shard: OpenShard) -> None:
-        if shard.complete:
+    def _finish_if_complete(self, shard: OpenShard) -> None:
+        """A shard that was given up waits for its last row too: it may soon be tried again."""
+        if shard.complete and self._open.get(shard.id) is shard:
             del self._open[shard.id]
             self._publishing.start_soon(self._publish, shard)
 
     async def _publish(self, shard: OpenShard) -> None:
         """Publish beside the pipeline, which goes on with other shards."""
-        try:
-            report = await to_thread.run_sync(shard.publish)
-        except OSError as error:
-            report = shard.report(f"cannot publish: {error}")
-            shard.abandon()
-        await self._reports.send(report)
+        if shard.error is None:
+            try:
+                await to_thread.run_sync(shard.publish)
+            except OSError as error:
+                shard.give_up(f"cannot publish: {error}")
+        await self._reports.send(shard.report())
         self._slots.release()
-
-    async def _give_up(self, shard_id: int, error: str) -> None:
-        shard = self._open.pop(shard_id, None)
-        if shard is not None:
-            shard.abandon()
-            await self._reports.send(shard.report(error))
-            self._slots.release()
 
 
 def _next_batch(

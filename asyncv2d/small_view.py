@@ -1,4 +1,9 @@
-"""The small picture of a frame for cut detection, as PySceneDetect would see it."""
+"""The small picture of a frame for cut detection, as PySceneDetect with OpenCV would see it.
+
+OpenCV converts the whole frame to BGR and shrinks it bilinearly, which reads four pixels, or one,
+for each pixel of the result. Only those are taken from the decoder's planes here and converted,
+with the same arithmetic, so scores against a threshold come out the same.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +21,44 @@ from asyncv2d.media import Picture, Size
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _BYTE = 8
 _LAYOUTS = ("420p", "422p", "440p", "444p")
-# ITU-R BT.601, which OpenCV's video reader, the one that PySceneDetect's thresholds were chosen
-# with, uses for every video, whatever the file says.
-_BLUE_FROM_CB, _GREEN_FROM_CB, _GREEN_FROM_CR, _RED_FROM_CR = 1.772, -0.344136, -0.714136, 1.402
+
+
+class _Matrix(NamedTuple):
+    """ITU-R BT.601 as FFmpeg's scaler has it: the value of black, and factors in units of 2⁻¹³.
+
+    OpenCV's video reader uses it for every video, whatever the file says.
+    """
+
+    black: int
+    y: int
+    cb_to_blue: int
+    cb_to_green: int
+    cr_to_green: int
+    cr_to_red: int
+
+
+_LIMITED_MATRIX = _Matrix(16, 9539, 16525, -3209, -6660, 13074)
+_FULL_MATRIX = _Matrix(0, 8192, 14516, -2819, -5850, 11485)
+
+
+class _Tables(NamedTuple):
+    """What each value of Y, Cb and Cr adds to the colours, on the scale of 0 to 255."""
+
+    y: NDArray[np.float32]
+    cb_to_blue: NDArray[np.float32]
+    cb_to_green: NDArray[np.float32]
+    cr_to_green: NDArray[np.float32]
+    cr_to_red: NDArray[np.float32]
 
 
 class _Grid(NamedTuple):
-    """How a plane is shrunk bilinearly: the four pixels that count for each pixel of the result.
+    """For each pixel of the result, the pixels of a plane that count: where they are, and how much.
 
-    ``places`` (4, n) says where in the plane they are, ``weight`` (4, n) their shares.
+    Both arrays have the shape (1, 2 or 4 pixels, height × width of the result).
     """
 
     places: NDArray[np.intp]
-    weight: NDArray[np.float32]
+    weights: NDArray[np.float32]
 
 
 class SmallView:
@@ -46,24 +76,36 @@ class SmallView:
         if self._size is None:
             factor = max(1, frame.width // self._width)
             self._size = Size(round(frame.width / factor), max(1, round(frame.height / factor)))
-        return _small(frame, self._size)
+        if self._size == (frame.width, frame.height):
+            return frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
+        return _shrunk(_colours(frame, self._size), frame, self._size)
 
 
-def _small(frame: VideoFrame, size: Size) -> Picture:
-    """Nearly the picture that OpenCV's bilinear resize makes of the whole frame.
+def _colours(frame: VideoFrame, size: Size) -> list[NDArray[Any]]:
+    """Blue, green and red of the pixels that count, each in the shape of the grid."""
+    if not _is_readable(frame.format):
+        whole = frame.to_ndarray(format="bgr24").reshape(-1, 3)
+        places = _grid(Size(frame.width, frame.height), frame.width, size).places
+        return [whole[:, channel].take(places) for channel in range(3)]
+    y, cb, cr = (_pixels(frame, plane, size) for plane in frame.planes[:3])
+    tables = _tables(_depth(frame), _is_full_range(frame), _has_halved_colour(frame))
+    luma = tables.y.take(y)
+    blue = luma + tables.cb_to_blue.take(cb)
+    green = luma + tables.cb_to_green.take(cb) + tables.cr_to_green.take(cr)
+    red = luma + tables.cr_to_red.take(cr)
+    return [blue, green, red]
 
-    Only the pixels that count are read and converted.
-    """
-    if size == (frame.width, frame.height):
-        return frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
-    if not _readable(frame.format):
-        return _sampled_bgr(frame, size)
-    halved = frame.planes[1].width < frame.width
-    yuv = _sampled_yuv(frame, size)
-    return _picture(_bgr(yuv, full_range=_is_full_range(frame), truncate=halved), size)
+
+def _shrunk(colours: list[NDArray[Any]], frame: VideoFrame, size: Size) -> Picture:
+    weights = _grid(Size(frame.width, frame.height), frame.width, size).weights
+    picture = np.empty((size.width * size.height, 3), np.uint8)
+    for channel, colour in enumerate(colours):
+        mean = np.einsum("ij,ij->j", np.clip(colour, 0, 255), weights)
+        picture[:, channel] = mean + 0.5
+    return picture.reshape(size.height, size.width, 3)
 
 
-def _readable(fmt: VideoFormat) -> bool:
+def _is_readable(fmt: VideoFormat) -> bool:
     """Whether it is planar YUV with whole or halved colour, stored as this machine reads it."""
     layout = fmt.name.removeprefix("yuv").lstrip("aj")
     return fmt.name.startswith("yuv") and layout.startswith(_LAYOUTS) and not fmt.is_big_endian
@@ -73,39 +115,21 @@ def _is_full_range(frame: VideoFrame) -> bool:
     return frame.format.name.startswith("yuvj") or frame.color_range == _FULL_RANGE
 
 
-def _sampled_bgr(frame: VideoFrame, size: Size) -> Picture:
-    """The small picture by way of the whole one, for the rarer formats."""
-    whole = frame.to_ndarray(format="bgr24")
-    grid = _grid(Size(frame.width, frame.height), frame.width, size)
-    channels = [_shrunk(whole[..., channel].ravel(), grid) for channel in range(3)]
-    return _picture(channels, size)
+def _has_halved_colour(frame: VideoFrame) -> bool:
+    return frame.planes[1].width < frame.width
 
 
-def _sampled_yuv(frame: VideoFrame, size: Size) -> NDArray[np.float32]:
-    """The pixels that count, of shape (3, h × w), on the scale of 8 bits."""
-    depth = frame.format.components[0].bits
+def _depth(frame: VideoFrame) -> int:
+    return frame.format.components[0].bits
+
+
+def _pixels(frame: VideoFrame, plane: VideoPlane, size: Size) -> NDArray[Any]:
+    """The pixels of a plane that count."""
+    kind: np.dtype[Any] = np.dtype(np.uint8 if _depth(frame) == _BYTE else "<u2")
+    halved = plane.width < frame.width, plane.height < frame.height
     whole = Size(frame.width, frame.height)
-    sampled = np.empty((3, size.width * size.height), np.float32)
-    for channel, plane in enumerate(frame.planes[:3]):
-        pixels = _pixels(plane, depth)
-        stride = plane.line_size // pixels.itemsize
-        halved = plane.width < whole.width, plane.height < whole.height
-        _shrunk(pixels, _grid(whole, stride, size, *halved), out=sampled[channel])
-    return sampled / np.float32(1 << (depth - _BYTE)) if depth > _BYTE else sampled
-
-
-def _shrunk(
-    pixels: NDArray[Any], grid: _Grid, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    shrunk: NDArray[np.float32] = np.einsum(
-        "ij,ij->j", pixels.take(grid.places), grid.weight, out=out
-    )
-    return shrunk
-
-
-def _pixels(plane: VideoPlane, depth: int) -> NDArray[Any]:
-    kind: np.dtype[Any] = np.dtype(np.uint8 if depth == _BYTE else "<u2")
-    return np.frombuffer(memoryview(plane), kind)
+    places = _grid(whole, plane.line_size // kind.itemsize, size, *halved).places
+    return np.frombuffer(memoryview(plane), kind).take(places)
 
 
 @lru_cache(maxsize=64)
@@ -113,46 +137,51 @@ def _grid(
     whole: Size, stride: int, small: Size, half_width: bool = False, half_height: bool = False
 ) -> _Grid:
     """The grid for a plane of a picture of size ``whole``; a halved plane covers the same area."""
-    rows, row_weights = _neighbours(whole.height, small.height, half_height)
-    columns, column_weights = _neighbours(whole.width, small.width, half_width)
-    places = [(row[:, None] * stride + column).ravel() for row in rows for column in columns]
-    weight = [np.outer(a, b).ravel() for a in row_weights for b in column_weights]
-    return _Grid(np.stack(places), np.stack(weight).astype(np.float32))
+    rows, row_weights = _neighbours(whole.height, small.height)
+    columns, column_weights = _neighbours(whole.width, small.width)
+    places = [
+        ((row >> half_height)[:, None] * stride + (column >> half_width)).ravel()
+        for row in rows
+        for column in columns
+    ]
+    weights = [np.outer(a, b).ravel() for a in row_weights for b in column_weights]
+    return _Grid(np.stack(places), np.stack(weights).astype(np.float32))
 
 
 def _neighbours(
-    length: int, wanted: int, halved: bool
-) -> tuple[tuple[NDArray[np.intp], ...], tuple[NDArray[np.float64], ...]]:
-    """For each of ``wanted`` pixels in a line, its two neighbours in the line it is made from."""
+    length: int, wanted: int
+) -> tuple[list[NDArray[np.intp]], list[NDArray[np.float64]]]:
+    """For ``wanted`` pixels, their two neighbours in the line they are made from, and the shares.
+
+    Where each falls on one pixel exactly, that one alone.
+    """
     centre = (np.arange(wanted) + 0.5) * (length / wanted) - 0.5
     low = np.clip(np.floor(centre), 0, length - 1).astype(np.intp)
-    high = np.minimum(low + 1, length - 1)
     share = centre - low
-    return (low >> halved, high >> halved), (1 - share, share)
+    if not share.any():
+        return [low], [np.ones(wanted)]
+    return [low, np.minimum(low + 1, length - 1)], [1 - share, share]
 
 
-def _bgr(
-    yuv: NDArray[np.float32], *, full_range: bool, truncate: bool
-) -> list[NDArray[np.float32]]:
-    """The same colours as OpenCV's reader gives, one array a channel.
+@lru_cache(maxsize=16)
+def _tables(depth: int, full_range: bool, halved_colour: bool) -> _Tables:
+    """The tables for values of ``depth`` bits.
 
-    Where colour is stored halved, it rounds each product down before adding them up (``truncate``);
-    a picture up to 1.5 brighter would shift the score of dark scenes by several units.
+    Where colour is stored halved, FFmpeg rounds each product down before adding them up; without
+    that the picture would be up to 1.5 brighter, which shifts the score of dark scenes by several.
     """
-    y, cb, cr = yuv
-    cb, cr = cb - 128, cr - 128
-    if not full_range:
-        y = (y - 16) * np.float32(255 / 219)
-        cb, cr = cb * np.float32(255 / 224), cr * np.float32(255 / 224)
-    cut = np.floor if truncate else np.positive
-    y = cut(y)
-    blue = y + cut(_BLUE_FROM_CB * cb)
-    green = y + cut(_GREEN_FROM_CB * cb) + cut(_GREEN_FROM_CR * cr)
-    red = y + cut(_RED_FROM_CR * cr)
-    return [blue, green, red]
+    matrix = _FULL_MATRIX if full_range else _LIMITED_MATRIX
+    values = np.arange(1 << depth) / (1 << (depth - _BYTE))
+    cut = np.floor if halved_colour else np.positive
 
+    def table(zero: int, factor: int) -> NDArray[np.float32]:
+        products: NDArray[np.float64] = cut((values - zero) * factor / 8192)
+        return products.astype(np.float32)
 
-def _picture(channels: list[NDArray[np.float32]], size: Size) -> Picture:
-    whole = np.stack(channels, axis=-1)
-    np.clip(np.rint(whole, out=whole), 0, 255, out=whole)
-    return whole.astype(np.uint8).reshape(size.height, size.width, 3)
+    return _Tables(
+        y=table(matrix.black, matrix.y),
+        cb_to_blue=table(128, matrix.cb_to_blue),
+        cb_to_green=table(128, matrix.cb_to_green),
+        cr_to_green=table(128, matrix.cr_to_green),
+        cr_to_red=table(128, matrix.cr_to_red),
+    )

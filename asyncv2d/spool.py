@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,7 @@ from typing import BinaryIO
 import anyio
 from anyio import to_thread
 
-from asyncv2d.types import Blob
+from asyncv2d.types import Blob, RunError, UserError
 
 INLINE_BYTES = 1 << 20
 _SHARED_MEMORY = Path("/dev/shm")
@@ -167,7 +167,8 @@ class SpooledBody:
         """Give everything back if the body did not arrive whole."""
         if not self._finished:
             if self._file is not None:
-                self._file.close()
+                with suppress(OSError):  # what is buffered may not fit on a full disk
+                    self._file.close()
             self._remove()
 
     async def _flush(self) -> None:
@@ -175,10 +176,14 @@ class SpooledBody:
         await to_thread.run_sync(self._write_out, chunks)
 
     def _write_out(self, chunks: list[bytes]) -> None:
-        if self._file is None:
-            handle, name = tempfile.mkstemp(dir=self.folder, prefix="body-")
-            self._file, self._path = os.fdopen(handle, "wb"), Path(name)
-        self._file.writelines(chunks)
+        try:
+            if self._file is None:
+                handle, name = tempfile.mkstemp(dir=self.folder, prefix="body-")
+                self._file, self._path = os.fdopen(handle, "wb"), Path(name)
+            self._file.writelines(chunks)
+            self._file.flush()
+        except OSError as error:  # not the row's fault, and no row would fare better
+            raise RunError(f"{self.folder}: cannot keep downloads: {error.strerror}") from error
 
     def _remove(self) -> None:
         if self._path is not None:
@@ -191,13 +196,17 @@ def spool_folder(tmp_dir: Path, room: int) -> Iterator[Path]:
     """A folder for spool files that is gone afterwards.
 
     It lies on tmpfs if that has twice ``room`` bytes free, else in ``tmp_dir``. What a killed run
-    left behind in either place is removed.
+    left behind in either place is removed. Raises UserError where ``tmp_dir`` is of no use.
     """
     for place in (_SHARED_MEMORY, tmp_dir):
         _remove_left_behind(place)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_place(tmp_dir, room)))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_place(tmp_dir, room)))
+    except OSError as error:
+        raise UserError(f"{tmp_dir}: cannot be the tmp_dir: {error.strerror}") from None
     with (folder / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        print("locked", file=lock, flush=True)
         try:
             yield folder
         finally:
@@ -221,6 +230,7 @@ def _remove_left_behind(place: Path) -> None:
         try:
             with (folder / _LOCK).open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                if lock.read():  # else it is being made this very moment
+                    shutil.rmtree(folder, ignore_errors=True)
         except OSError:
-            continue  # in use, of another user, or being made this very moment
+            continue  # in use, or of another user

@@ -66,15 +66,13 @@ class _Worker:
             raise await self._death() from None
         return cast(tuple[str, Any], pickle.loads(answer))
 
-    async def call(self, request: bytes) -> Any:
+    async def call(self, request: bytes) -> tuple[str, Any]:
+        """``("value", …)`` or ``("error", exception)``: either way the worker lives on."""
         try:
             await self._calls.send(LENGTH.pack(len(request)) + request)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError):
             raise await self._death() from None
-        kind, value = await self.receive()
-        if kind == "error":
-            raise value
-        return value
+        return await self.receive()
 
     async def kill(self) -> None:
         """End the process now and wait until it is gone."""
@@ -111,12 +109,14 @@ class WorkerPool:
         request = pickle.dumps((function, args), pickle.HIGHEST_PROTOCOL)
         worker = await self._living_worker()
         try:
-            result = cast(T, await worker.call(request))
+            kind, value = await worker.call(request)
         except BaseException:
-            await self._put_back_or_replace(worker, healthy=False)
+            await self._replace(worker)
             raise
-        await self._put_back_or_replace(worker, healthy=True)
-        return result
+        self._give.send_nowait(worker)
+        if kind == "error":
+            raise value
+        return cast(T, value)
 
     def start(self) -> None:
         """Begin to start all workers, without waiting for them."""
@@ -136,12 +136,9 @@ class WorkerPool:
             worker = await self._idle.receive()
             if worker.alive:
                 return worker
-            await self._put_back_or_replace(worker, healthy=False)
+            await self._replace(worker)
 
-    async def _put_back_or_replace(self, worker: _Worker, *, healthy: bool) -> None:
-        if healthy:
-            self._give.send_nowait(worker)
-            return
+    async def _replace(self, worker: _Worker) -> None:
         self._all.discard(worker)
         await worker.kill()
         self._tasks.start_soon(self._start_one)
@@ -153,7 +150,9 @@ class WorkerPool:
             try:
                 with anyio.fail_after(_START_DEADLINE_S):
                     await worker.receive()
-                    await worker.call(self._warm_up)
+                    kind, value = await worker.call(self._warm_up)
+                    if kind == "error":
+                        raise RunError(f"worker processes cannot be started: {value!r}")
             except (WorkerDiedError, TimeoutError) as error:
                 reason = str(error) or f"not ready within {_START_DEADLINE_S:g} s"
                 self._all.discard(worker)
@@ -179,11 +178,14 @@ class WorkerPool:
 @asynccontextmanager
 async def open_pool(size: int, warm_up: Callable[[], object]) -> AsyncIterator[WorkerPool]:
     """A pool whose workers start at once, run ``warm_up`` first, and are killed at the end."""
-    async with anyio.create_task_group() as tasks:
-        pool = WorkerPool(tasks, size, warm_up)
-        pool.start()
-        try:
+    pool = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            pool = WorkerPool(tasks, size, warm_up)
+            pool.start()
             yield pool
-        finally:
-            await pool.close()
             tasks.cancel_scope.cancel()
+    finally:
+        # After the tasks have ended: they would replace the workers that are killed here.
+        if pool is not None:
+            await pool.close()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -85,22 +86,20 @@ class _Place:
     async def _converse(self, process: Process) -> None:
         assert process.stdout is not None
         async with anyio.create_task_group() as tasks:
-            try:
-                await self._send(process, self._greeting())
-                tasks.start_soon(self._pass_on_drain, process)
-                async with aclosing(protocol.messages(process.stdout)) as incoming:
-                    async for message in incoming:
-                        if "want" in message:  # beside: the answer may depend on reports
-                            tasks.start_soon(self._give, process)
-                        else:
-                            await self._handle(message)
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                pass  # it died; its exit code tells
+            await self._send(process, self._greeting())
+            tasks.start_soon(self._pass_on_drain, process)
+            async with aclosing(protocol.messages(process.stdout)) as incoming:
+                async for message in incoming:
+                    if "want" in message:  # beside: the answer may depend on reports
+                        tasks.start_soon(self._give, process)
+                    else:
+                        await self._handle(message)
             tasks.cancel_scope.cancel()
 
     def _greeting(self) -> dict[str, Any]:
         spool = self._mission.spool / f"loop-{self._number}"
-        spool.mkdir(exist_ok=True)
+        shutil.rmtree(spool, ignore_errors=True)  # a loop process that was killed left files
+        spool.mkdir()
         return {
             "job": self._mission.job.model_dump(mode="json"),
             "folder": str(self._mission.folder / f"loop-{self._number}"),
@@ -133,7 +132,9 @@ class _Place:
 
     async def _send(self, process: Process, message: Mapping[str, Any]) -> None:
         assert process.stdin is not None
-        await protocol.send(process.stdin, message)
+        # Where it died, its exit code tells, and its shards are done again.
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError):
+            await protocol.send(process.stdin, message)
 
 
 async def _end(process: Process) -> None:

@@ -106,11 +106,13 @@ def test_sound_alone_can_be_cut(run: Run) -> None:
     assert length == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_codec_that_mp4_does_not_take_is_an_item_error(run: Run) -> None:
-    """A clip that cannot be copied into MP4 fails with words that say so."""
-    data = MadeVideo(scenes(1), codec="libvpx", audio=None, container="webm").data()
-    with pytest.raises(ItemError, match="MP4"):
-        run(data, clipping("low"), [[0, 1]])
+def test_a_codec_that_mp4_does_not_take_is_encoded(run: Run) -> None:
+    """A clip that cannot be copied into MP4 is encoded, cut exactly, and its receipt says so."""
+    data = MadeVideo(scenes(2), codec="libvpx", audio=None, container="webm").data()
+    (sample,) = run(data, clipping("low"), [[0.5, 1.5]]).samples
+    assert sample.meta["receipt"]["precision"] == "exact"
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        assert sum(1 for _ in container.decode(video=0)) == 25
 
 
 def test_what_cannot_be_played_is_not_handed_out(run: Run) -> None:

@@ -83,6 +83,14 @@ def test_all_is_decoded_once(two_scenes_file: bytes, run: Run) -> None:
     assert run(two_scenes_file, MAIN).facts["frames_decoded"] == 100
 
 
+def test_the_same_video_gives_the_same_bytes(two_scenes_file: bytes, run: Run) -> None:
+    """A row that is done again, by whichever worker, gives the same files byte for byte."""
+    first = [sample.parts["mp4"].read() for sample in run(two_scenes_file, MAIN).samples]
+    for _ in range(4):
+        again = [sample.parts["mp4"].read() for sample in run(two_scenes_file, MAIN).samples]
+        assert again == first
+
+
 def test_a_job_without_media_work_hands_the_file_on(two_scenes_file: bytes, run: Run) -> None:
     """Facts alone change no byte of the video."""
     (sample,) = run(two_scenes_file, {"FFProbe": {}}).samples
