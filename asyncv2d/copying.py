@@ -6,6 +6,7 @@ import io
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -20,17 +21,19 @@ from asyncv2d.media import Clipper, Span, split
 from asyncv2d.probe import Media, packets, reopen
 from asyncv2d.types import Cause, ItemError
 
-_MP4_VIDEO = {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video"}
-_MP4_AUDIO = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}
 _ROUNDING = 1e-4
 
 
 def can_copy(media: Media) -> bool:
     """Whether MP4 takes the streams as they are; else a clip has to be encoded anew."""
-    video, audio = media.probe.video, media.probe.audio
-    return (video is None or video.codec in _MP4_VIDEO) and (
-        audio is None or audio.codec in _MP4_AUDIO
-    )
+    streams = [stream for stream in (media.probe.video, media.probe.audio) if stream is not None]
+    return all(stream.codec in _mp4_codecs() for stream in streams)
+
+
+@cache
+def _mp4_codecs() -> set[str]:
+    with av.open(io.BytesIO(), "w", format="mp4") as container:
+        return set(container.supported_codecs)
 
 
 def copy_clips(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,10 @@ _OWN_COLUMNS = pa.schema(
 )
 
 
+# A clip's own span stands where the table's list of spans stood, as in video2dataset.
+_MERGED = ("clips",)
+
+
 def complete(fetched: Fetched, processed: Processed, *, save_caption: bool) -> Processed:
     """Give each sample its caption and its JSON with the row's columns and all facts."""
     samples = [
@@ -43,25 +47,33 @@ def complete(fetched: Fetched, processed: Processed, *, save_caption: bool) -> P
 def _with_record(
     row: Row, sample: Sample, info: Mapping[str, Any], *, save_caption: bool
 ) -> Sample:
-    record = {
-        **_json_ready(row.columns),
+    own = {
         "key": sample.key,
         "status": "success",
         "error_message": None,
         "yt_meta_dict": info.get("yt_meta_dict"),
         **_json_ready(sample.meta),
     }
+    record = {**_json_ready(_beside(row.columns, own)), **own}
     parts = dict(sample.parts)
     if save_caption:
-        parts["txt"] = Blob.of((row.caption or "").encode())
+        parts["txt"] = Blob.of(_json_scalar(row.caption or "").encode())
     parts["json"] = Blob.of(json.dumps(record, indent=4, ensure_ascii=False).encode())
     return Sample(sample.key, parts, record)
+
+
+def _beside(columns: Mapping[str, Any], own: Container[str]) -> dict[str, Any]:
+    """The input's columns; one whose name is taken by ``own`` is kept as ``input_NAME``."""
+    return {
+        f"input_{name}" if name in own and name not in _MERGED else name: value
+        for name, value in columns.items()
+    }
 
 
 def _json_ready(value: Any) -> Any:
     """The value in JSON's types: bytes and dates become text, no NaN, arrays become lists."""
     if isinstance(value, Mapping):
-        return {str(key): _json_ready(inner) for key, inner in value.items()}
+        return {_json_scalar(str(key)): _json_ready(inner) for key, inner in value.items()}
     if hasattr(value, "tolist"):
         return _json_ready(value.tolist())
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
@@ -74,7 +86,10 @@ def _json_scalar(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
-    return value if value is None or isinstance(value, str | bool | int) else str(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    # A lone surrogate, which JSON can hold in the input, cannot be written.
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +106,7 @@ def ledger_lines(outcome: Ok[Processed] | Failed) -> Lines:
         line = {
             "key": outcome.row.key,
             "status": outcome.status,
-            "error_message": outcome.detail,
+            "error_message": _json_scalar(outcome.detail),
             "cause": outcome.cause.value,
             "stage": outcome.stage,
             "attempts": outcome.attempts,
@@ -123,7 +138,10 @@ def ledger_table(rows: Sequence[Lines], columns: Sequence[str]) -> pa.Table:
     """The ledger: the row's ``columns``, then our own, ordered by key."""
     lines = [(own, rows_.row) for rows_ in rows for own in rows_.own]
     lines.sort(key=lambda line: line[0]["key"])
-    arrays = {name: _input_column([row.columns.get(name) for _, row in lines]) for name in columns}
+    arrays = {
+        name: _input_column([row.columns.get(original) for _, row in lines])
+        for original, name in zip(columns, _beside(dict.fromkeys(columns), _OWN_COLUMNS.names))
+    }
     for field in _OWN_COLUMNS:
         arrays[field.name] = pa.array([own.get(field.name) for own, _ in lines], field.type)
     return pa.table(arrays)
@@ -133,6 +151,6 @@ def _input_column(values: Sequence[Any]) -> pa.Array:
     """A column of the input in its own type; as JSON text where the values have no common one."""
     try:
         array = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
         array = pa.array([json.dumps(_json_ready(value)) for value in values], pa.string())
     return array.cast(pa.string()) if pa.types.is_null(array.type) else array

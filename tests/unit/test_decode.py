@@ -40,7 +40,7 @@ class Recorder:
     scenes: Literal["all", "longest"] = "all"
     seen: list[tuple[int, int]] = field(default_factory=list)
 
-    def watch(self, video: VideoInfo) -> CutWatch:  # noqa: ARG002
+    def watch(self, video: VideoInfo) -> CutWatch:
         """Begin."""
         return self
 
