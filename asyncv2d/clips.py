@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import yaml
 from av.video.frame import VideoFrame
 
-from asyncv2d.encode import Take
 from asyncv2d.media import Clipper, Span, split
+from asyncv2d.take import Take
 from asyncv2d.types import Cause, ItemError
 
 _SOON = 0.05
@@ -77,7 +77,7 @@ class KnownSpans:
 
     def _close(self, take: Take, end: float) -> None:
         self._open.remove(take)
-        if take.finish(end) and self._clipper.keeps(take.span):
+        if self._clipper.keeps(Span(take.span.start, end)) and take.finish(end):
             self._kept.append(take)
 
 
@@ -150,7 +150,8 @@ class SceneSpans:
 
     def _close(self, end: float) -> None:
         assert self._take is not None
-        if self._take.finish(end) and self._clipper.keeps(self._take.span):
+        span = Span(self._take.span.start, end)
+        if self._clipper.keeps(span) and self._take.finish(end):
             self._scene.append(self._take)
 
 

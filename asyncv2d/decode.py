@@ -12,12 +12,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from asyncv2d.clips import KnownSpans, SceneSpans, Schedule
-from asyncv2d.encode import Take, Timing
+from asyncv2d.encode import Timing
 from asyncv2d.filter_chain import FilterChain
 from asyncv2d.media import Span
 from asyncv2d.plan import Plan, WholeSpans
 from asyncv2d.probe import Media, packets, reopen
 from asyncv2d.small_view import SmallView
+from asyncv2d.take import Take
 from asyncv2d.types import Cause, ItemError
 
 _LONGEST_STILL = 600.0

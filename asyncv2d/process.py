@@ -15,10 +15,11 @@ from asyncv2d.audio import AudioMethod, add_sound
 from asyncv2d.clips import read_spans
 from asyncv2d.copying import can_copy, copy_clips
 from asyncv2d.decode import Decoded, decode, keyframe_times
-from asyncv2d.encode import Receipt, Take
+from asyncv2d.encode import Receipt
 from asyncv2d.media import Span
 from asyncv2d.plan import Plan
 from asyncv2d.probe import Media, open_media
+from asyncv2d.take import Take
 from asyncv2d.types import Blob, Body, Cause, ItemError, Processed, Sample
 
 CLIP_DIGITS = 5

@@ -15,9 +15,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from asyncv2d.clips import KnownSpans, SceneSpans, Schedule, read_spans
-from asyncv2d.encode import Take, Timing
+from asyncv2d.encode import Timing
 from asyncv2d.media import Clipper, Span, split
 from asyncv2d.registry import load_subsampler
+from asyncv2d.take import Take
 from asyncv2d.types import Cause, ItemError
 
 RATE = 10

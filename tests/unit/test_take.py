@@ -13,9 +13,10 @@ from av.video.frame import VideoFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncv2d.encode import Take, Timing
+from asyncv2d.encode import Timing
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.media import Span
+from asyncv2d.take import Take
 
 MADE = MadeVideo(scenes(10), (48, 48))
 FRAMES = [
