@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Outcome,
         Processed,
         Row,
+        RunError,
         Sample,
         UserError,
     )
@@ -39,6 +40,7 @@ __all__ = [
     "Outcome",
     "Processed",
     "Row",
+    "RunError",
     "Sample",
     "Session",
     "Summary",

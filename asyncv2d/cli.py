@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncv2d.job import Job
 
 _CANCELLED = 130
+_ANY_TABLE = "urls.csv"  # stands in where a plan is asked for without a table
 
 app = typer.Typer(
     name="asyncv2d",
@@ -175,12 +176,14 @@ def _plan(job: Job) -> int:
     """Print what `download` with the same arguments would do, and do nothing."""
     from asyncv2d.explain import explain
 
+    if job.url_list != _ANY_TABLE:
+        job.reader()  # a table that was named has to be there
     typer.echo(explain(job))
     return 0
 
 
 app.command("download")(_with_job(_download))
-app.command("plan")(_with_job(_plan, table="urls.csv"))
+app.command("plan")(_with_job(_plan, table=_ANY_TABLE))
 
 
 @app.command()

@@ -21,6 +21,7 @@ from asyncv2d.types import KeyFormat, UserError
 from asyncv2d.yaml_source import YamlSource
 
 _CORES_PER_LOOP = 8
+_MOST = 1024  # of one kind on one machine: more is a slip of the keyboard
 
 
 class YtArgs(Settings):
@@ -54,7 +55,7 @@ class Reading(Settings):
 class Storage(Settings):
     """How samples are named and stored."""
 
-    number_sample_per_shard: int = Field(default=1000, gt=0)
+    number_sample_per_shard: int = Field(default=1000, gt=0, le=1_000_000_000)
     """Rows of the input in one shard."""
     oom_shard_count: int = Field(default=5, gt=0, le=18)
     """Digits of a shard's number in file names and keys."""
@@ -70,9 +71,9 @@ class Storage(Settings):
 class Distribution(Settings):
     """How the work is spread over processes."""
 
-    processes_count: int = Field(default=16, gt=0)
+    processes_count: int = Field(default=16, gt=0, le=_MOST)
     """Times ``thread_count``: the downloads in flight on this machine."""
-    thread_count: int = Field(default=32, gt=0)
+    thread_count: int = Field(default=32, gt=0, le=_MOST)
     """Times ``processes_count``: the downloads in flight on this machine."""
     subjob_size: int = Field(default=1000, gt=0)
     """Kept for video2dataset's files: shards handed out at a time by cluster launchers."""
@@ -80,9 +81,9 @@ class Distribution(Settings):
     """``multiprocessing``: loop processes on this machine. ``inline``: all in this process."""
     distributor_args: Mapping[str, Any] | None = None
     """Settings of cluster launchers."""
-    loops: int | None = Field(default=None, gt=0)
+    loops: int | None = Field(default=None, gt=0, le=_MOST)
     """Loop processes; null: one for every 8 cores."""
-    workers: int | None = Field(default=None, gt=0)
+    workers: int | None = Field(default=None, gt=0, le=_MOST)
     """Worker processes for video, over all loops; null: one for every core."""
     byte_budget: int = Field(default=1 << 30, gt=0)
     """Bytes that downloaded bodies may take in memory and tmpfs together, over all loops."""
@@ -140,7 +141,10 @@ class Config(Settings):
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    """Cores that this process may use; not every system can tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def build(raw: Mapping[str, Any]) -> Config:
@@ -165,9 +169,7 @@ def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
         document = YamlSource.read(Path(source))
     for override in overrides:
         document.override(override)
-    problems = list(document.problems)
-    if not problems:
-        _, problems = _check(document.content)
+    problems = [*document.problems, *_check(document.content)[1]]
     if problems:
         raise UserError(*document.located(problems))
     return dict(document.content)
@@ -222,6 +224,9 @@ def _subsampler(name: str, entry: Any) -> Settings:
     if not isinstance(entry, Mapping) or not isinstance(args, Mapping):
         raise _InvalidArgsError([Problem(here, "expected {args: {name: value, …}}")])
     beside = {key: value for key, value in entry.items() if key != "args"}
+    if twice := [key for key in beside if key in args]:
+        text = "this key is given beside args and inside; keep one"
+        raise _InvalidArgsError([Problem((*here, key), text, at_key=True) for key in twice])
     try:
         return cls.model_validate({**args, **beside})
     except ValidationError as error:

@@ -27,7 +27,13 @@ _ROUNDING = 1e-4
 def can_copy(media: Media) -> bool:
     """Whether MP4 takes the streams as they are; else a clip has to be encoded anew."""
     streams = [stream for stream in (media.probe.video, media.probe.audio) if stream is not None]
+    if media.video is not None and media.video.has_b_frames and _is_avi(media):
+        return False  # AVI has no presentation times, which B-frames need
     return all(stream.codec in _mp4_codecs() for stream in streams)
+
+
+def _is_avi(media: Media) -> bool:
+    return media.container.format.name == "avi"
 
 
 @cache

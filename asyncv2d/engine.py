@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from asyncv2d.budget import ByteBudget
 from asyncv2d.config import Config
 from asyncv2d.pipeline import Pipeline, Stage
 from asyncv2d.ports import Fetch, FetchContext, Fetcher
-from asyncv2d.process import Task, process, sendable
+from asyncv2d.process import Task, prepare, process, sendable
 from asyncv2d.record import complete
 from asyncv2d.registry import load, names
-from asyncv2d.spool import ByteBudget, Spool
+from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.types import Blob, Body, Cause, Fetched, ItemError, Processed, Row, Sample
 from asyncv2d.workers import WorkerDiedError, WorkerPool, open_pool
 
 _DOWNLOAD_DEADLINE_FACTOR = 4
+_RESTART_S = 120.0  # for workers that have to be replaced meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,14 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    config: Config, spool_folder: Path, *, save_caption: bool
+    config: Config, folders: SpoolFolders, *, save_caption: bool
 ) -> AsyncIterator[Engine]:
-    """Start the workers and build the pipeline. ``spool_folder`` is the engine's own."""
+    """Start the workers and build the pipeline. ``folders`` are the engine's own."""
     distribution = config.distribution
     budget = ByteBudget(distribution.loop_budget)
-    context = FetchContext(Spool(spool_folder, budget), distribution.downloads)
-    async with open_pool(distribution.worker_count, _warm_up) as pool:
-        work = _Subsample(config, pool, spool_folder, save_caption=save_caption)
+    context = FetchContext(Spool(folders, budget), distribution.downloads)
+    async with open_pool(distribution.worker_count, partial(prepare, config.plan)) as pool:
+        work = _Subsample(config, pool, folders.fast, save_caption=save_caption)
         fetch = Stage(
             name="fetch",
             open=lambda: _open_fetchers(config, context),
@@ -52,7 +56,7 @@ async def open_engine(
             name="subsample",
             open=work.open,
             concurrency=distribution.worker_count,
-            timeout_s=distribution.worker_timeout * (work.attempts + 1),
+            timeout_s=distribution.worker_timeout * work.attempts + _RESTART_S,
             timeout_cause=Cause.WORKER_TIMEOUT,
         )
         yield Engine(Pipeline.of(fetch).then(subsample), budget, pool)
@@ -62,12 +66,6 @@ def _download_deadline(config: Config) -> float:
     """A deadline behind the fetchers' own ones, so that a fetcher without any cannot hang."""
     reading = config.reading
     return reading.total_timeout * (reading.retries + 1) * _DOWNLOAD_DEADLINE_FACTOR
-
-
-def _warm_up() -> None:
-    """Import in a new worker, while downloads begin, what its first video will need."""
-    for module in ("scenedetect.detectors", "av"):
-        import_module(module)
 
 
 @asynccontextmanager
@@ -116,8 +114,10 @@ class _Subsample:
         self, config: Config, pool: WorkerPool, spool: Path, *, save_caption: bool
     ) -> None:
         self._plan = config.plan
+        self._timeout = config.distribution.worker_timeout
         self._pool = pool
         self._spool = spool
+        self._numbers = count()
         self._save_caption = save_caption
 
     @asynccontextmanager
@@ -126,27 +126,32 @@ class _Subsample:
 
     async def _subsample(self, fetched: Fetched) -> Processed:
         source = fetched.media["video"]
-        keep_source = False
+        folder = self._spool / f"row-{next(self._numbers)}"
         try:
-            processed = await self._process(fetched.row, source)
+            processed = await self._process(fetched.row, source, folder)
             samples = [_owned(sample, source) for sample in processed.samples]
-            keep_source = any(source in sample.parts.values() for sample in samples)
             facts = {**_download_facts(fetched), **processed.facts}
             processed = replace(processed, samples=samples, facts=facts)
-            return complete(fetched, processed, save_caption=self._save_caption)
-        except ItemError as error:
-            error.facts = {**_download_facts(fetched), **error.facts}
-            error.attempts = max(error.attempts, fetched.attempts)
+            completed = complete(fetched, processed, save_caption=self._save_caption)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            fetched.close()
+            if isinstance(error, ItemError):
+                error.facts = {**_download_facts(fetched), **error.facts}
+                error.attempts = max(error.attempts, fetched.attempts)
             raise
-        finally:
-            if not keep_source:
-                fetched.close()
+        if not any(source in sample.parts.values() for sample in completed.samples):
+            fetched.close()
+        return completed
 
-    async def _process(self, row: Row, body: Body) -> Processed:
-        task = Task(row.key, sendable(body), row.columns.get("clips"), self._plan, self._spool)
+    async def _process(self, row: Row, body: Body, folder: Path) -> Processed:
+        task = Task(row.key, sendable(body), row.columns.get("clips"), self._plan, folder)
         for attempt in range(1, self.attempts + 1):
             try:
-                processed = await self._pool.run(process, task)
+                processed = await self._pool.run(process, task, timeout_s=self._timeout)
+            except TimeoutError:
+                detail = f"not processed within worker_timeout ({self._timeout:g} s)"
+                raise ItemError(Cause.WORKER_TIMEOUT, detail) from None
             except WorkerDiedError as error:
                 last = error
             else:
@@ -173,4 +178,11 @@ def _owned_body(body: Body, source: Body) -> Body:
     path = body.path if isinstance(body, Blob) else None
     if path is None:
         return body
-    return Blob(body.size, path=path, on_close=lambda: path.unlink(missing_ok=True))
+    return Blob(body.size, path=path, on_close=lambda: _remove_part(path))
+
+
+def _remove_part(path: Path) -> None:
+    """Delete a part, and its row's folder with the last one."""
+    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from asyncv2d import config as configuration
 from asyncv2d.config import Config
@@ -65,6 +65,27 @@ class Job(Settings):
     def _known_input(cls, value: str | None) -> str | None:
         return None if value is None else _known_stage("read", value)
 
+    @field_validator("caption_col", "clip_col")
+    @classmethod
+    def _column_of_its_own(cls, value: str | None, info: ValidationInfo) -> str | None:
+        for other in ("url_col", "caption_col"):
+            if value is not None and value == info.data.get(other):
+                raise ValueError(f"{value!r} is the {other} already; one column has one role")
+        return value
+
+    @field_validator("save_additional_columns")
+    @classmethod
+    def _free_names(cls, value: Sequence[str] | None, info: ValidationInfo) -> Sequence[str] | None:
+        taken = {"url": "url_col", "caption": "caption_col", "clips": "clip_col"}
+        for name in taken.keys() & set(value or ()):
+            column = info.data.get(taken[name])
+            if column != name and (column is not None or name == "clips"):
+                raise ValueError(
+                    f"{name!r} is what the {taken[name]} is called in the dataset; rename the"
+                    " column of your table"
+                )
+        return value
+
     @field_validator("output_folder")
     @classmethod
     def _local_output(cls, value: str) -> str:
@@ -91,6 +112,7 @@ class Job(Settings):
             renamed[self.clip_col] = "clips"
         if self.caption_col is not None:
             renamed[self.caption_col] = "caption"
+        renamed.pop(self.url_col, None)  # the URL is the last one, also where it is named twice
         renamed[self.url_col] = "url"
         return renamed
 

@@ -121,17 +121,18 @@ def _close(outcome: Outcome[Any]) -> None:
 
 
 async def _feed(rows: AsyncIterable[Row], send: _Send, drain: anyio.Event) -> None:
-    async with send, anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_when, drain, tasks.cancel_scope)
-        iterator = aiter(rows)
-        try:
-            async for row in iterator:
-                await send.send(Ok(row, row))
-        finally:
-            with anyio.CancelScope(shield=True):
-                if isinstance(iterator, AsyncGenerator):
-                    await iterator.aclose()
-        tasks.cancel_scope.cancel()
+    with send:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_when, drain, tasks.cancel_scope)
+            iterator = aiter(rows)
+            try:
+                async for row in iterator:
+                    await send.send(Ok(row, row))
+            finally:
+                with anyio.CancelScope(shield=True):
+                    if isinstance(iterator, AsyncGenerator):
+                        await iterator.aclose()
+            tasks.cancel_scope.cancel()
 
 
 async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
@@ -140,11 +141,11 @@ async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
 
 
 async def _run_stage(stage: Stage[Any, Any], meter: Meter, receive: _Receive, send: _Send) -> None:
-    async with receive, send, stage.open() as operation, anyio.create_task_group() as tasks:
-        for _ in range(stage.concurrency):
-            tasks.start_soon(_work, stage, operation, meter, receive.clone(), send.clone())
-        receive.close()
-        send.close()
+    # The next stage sees the end once this one is closed, so an error in closing is not missed.
+    with receive, send:
+        async with stage.open() as operation, anyio.create_task_group() as tasks:
+            for _ in range(stage.concurrency):
+                tasks.start_soon(_work, stage, operation, meter, receive.clone(), send.clone())
 
 
 async def _work(

@@ -20,7 +20,9 @@ from asyncv2d.types import Blob, Fetched, Row, Sample, ShardSpec
 class Settings(BaseModel):
     """Base of everything that is configured: frozen, unknown keys forbidden, fields documented."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Reader(Protocol):
@@ -36,6 +38,9 @@ class Reader(Protocol):
 class BodyWriter(Protocol):
     """Takes a body in chunks as it arrives."""
 
+    async def expect(self, size: int) -> None:
+        """The body will have ``size`` bytes; waits until there is room."""
+
     async def write(self, chunk: bytes) -> None:
         """Append ``chunk``; waits while the byte budget is used up."""
 
@@ -46,8 +51,8 @@ class BodyWriter(Protocol):
 class Spool(Protocol):
     """Where bodies are kept until they are processed."""
 
-    def body(self, expected: int | None) -> AbstractAsyncContextManager[BodyWriter]:
-        """Open a body of ``expected`` bytes (None: unknown). It is dropped unless finished."""
+    def body(self) -> AbstractAsyncContextManager[BodyWriter]:
+        """Open a body, before asking for it; waits for room. It is dropped unless finished."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,13 +64,17 @@ class Media:
 def open_media(body: Body) -> Iterator[Media]:
     """Open a body and read its headers.
 
-    Raises ItemError with cause empty, not_media, truncated or corrupt where that is impossible.
+    Raises ItemError with cause not_found (a local file that cannot be read), empty, not_media,
+    truncated or corrupt where that is impossible.
     """
-    if body.size == 0:
-        raise ItemError(Cause.EMPTY, "the file has no bytes")
-    with _file(body) as file:
-        head = file.read(_SNIFF_BYTES)
-        truncated = is_truncated(file)
+    try:
+        if body.size == 0:
+            raise ItemError(Cause.EMPTY, "the file has no bytes")
+        with _file(body) as file:
+            head = file.read(_SNIFF_BYTES)
+            truncated = is_truncated(file)
+    except OSError as error:
+        raise ItemError(Cause.NOT_FOUND, f"the file cannot be read: {error.strerror}") from error
     with _open(body, head, truncated) as container:
         yield _media(body, container, truncated)
 

@@ -47,7 +47,7 @@ class Problem:
         return replace(self, location=(*parent, *self.location))
 
     def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.location))}: {self.text}"
+        return ": ".join(filter(None, (".".join(map(str, self.location)), self.text)))
 
 
 def of_validation(error: ValidationError, model: type[BaseModel]) -> list[Problem]:

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,20 @@ from asyncv2d.clips import read_spans
 from asyncv2d.copying import can_copy, copy_clips
 from asyncv2d.decode import Decoded, decode, keyframe_times
 from asyncv2d.encode import Receipt
-from asyncv2d.media import Span
+from asyncv2d.media import Size, Span, VideoInfo
 from asyncv2d.plan import Plan
 from asyncv2d.probe import Media, open_media
 from asyncv2d.take import Take
-from asyncv2d.types import Blob, Body, Cause, ItemError, Processed, Sample
+from asyncv2d.types import Blob, Body, Cause, ItemError, Processed, RunError, Sample
 
 CLIP_DIGITS = 5
+_ANY_VIDEO = VideoInfo(0, "", Size(0, 0), Fraction(1), Fraction(25))
 INLINE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One video and what to do with it."""
+    """One video and what to do with it. ``spool`` is a folder to make for parts that are large."""
 
     key: str
     body: Body
@@ -43,6 +45,12 @@ class Clip:
 
     data: bytes
     receipt: Receipt
+
+
+def prepare(plan: Plan) -> None:
+    """Import what the first video will need, in a new worker and while downloads begin."""
+    if plan.detector is not None:
+        plan.detector.watch(_ANY_VIDEO)
 
 
 def process(task: Task) -> Processed:
@@ -79,6 +87,8 @@ class _Work:
             raise ItemError(Cause.TRUNCATED, "the file ends before its own headers say it does")
         facts |= self._decoded.facts
         if not (encode or clipping):
+            if self._media.video is None:
+                raise ItemError(Cause.NO_VIDEO_STREAM, _what_it_is(self._media))
             samples = [Sample(self._task.key, {"mp4": self._task.body}, facts)]
         else:
             clips = self._encoded() if encode else self._copied(spans)
@@ -133,9 +143,14 @@ class _Work:
         """Small parts travel inside the answer, large ones by a path in the spool."""
         if len(data) <= INLINE_BYTES:
             return Blob.of(data)
-        handle, path = tempfile.mkstemp(dir=self._task.spool, prefix=self._task.key)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        spool = self._task.spool
+        try:
+            spool.mkdir(exist_ok=True)
+            handle, path = tempfile.mkstemp(dir=spool, prefix="part-")
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+        except OSError as error:  # not the row's fault, and no row would fare better
+            raise RunError(f"{spool.parent}: cannot keep clips: {error.strerror}") from error
         return Blob(size=len(data), path=Path(path))
 
 
@@ -150,7 +165,7 @@ def _finished(take: Take, audio: AudioMethod | None) -> Clip:
 
 def _what_it_is(media: Media) -> str:
     kinds = ", ".join(sorted({stream.type for stream in media.container.streams})) or "no"
-    return f"the file has {kinds} streams only, and this job works on video"
+    return f"the file has {kinds} streams only, and this job makes video"
 
 
 def sendable(body: Body) -> Body:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -116,21 +115,24 @@ def published(output: Path, keys: KeyFormat) -> set[int]:
     }
 
 
+def published_rows(output: Path, keys: KeyFormat, shard: int) -> int | None:
+    """How many rows a published shard has; None where its report does not say."""
+    try:
+        stats = json.loads((output / f"{keys.shard_name(shard)}{_STATS}").read_text())
+        return int(stats["count"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def remove_dataset(output: Path) -> None:
-    """Delete the shards in ``output``, and nothing else that may lie there."""
-    for path in list(_shard_files(output)):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _shard_files(output: Path) -> Iterator[Path]:
-    # Reports first: a shard without its report does not count, should this be interrupted.
-    for suffix in (_STATS, _LEDGER, ".tar", ""):
-        for path in output.glob(f"*{suffix}"):
-            if path.name.removesuffix(suffix).isdigit():
-                yield path
+    """Delete the shards in ``output`` that have a ledger or a report, and nothing else."""
+    reports = [path.name.removesuffix(_STATS) for path in output.glob(f"*{_STATS}")]
+    ledgers = [path.name.removesuffix(_LEDGER) for path in output.glob(f"*{_LEDGER}")]
+    for name in filter(str.isdigit, {*reports, *ledgers}):
+        # The report first: a shard without it does not count, should this be interrupted.
+        for suffix in (_STATS, _LEDGER, ".tar"):
+            (output / f"{name}{suffix}").unlink(missing_ok=True)
+        shutil.rmtree(output / name, ignore_errors=True)
 
 
 def _move(file: WrittenFile, output: Path) -> None:

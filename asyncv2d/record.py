@@ -140,7 +140,9 @@ def ledger_table(rows: Sequence[Lines], columns: Sequence[str]) -> pa.Table:
     lines.sort(key=lambda line: line[0]["key"])
     arrays = {
         name: _input_column([row.columns.get(original) for _, row in lines])
-        for original, name in zip(columns, _beside(dict.fromkeys(columns), _OWN_COLUMNS.names))
+        for original, name in zip(
+            columns, _beside(dict.fromkeys(columns), _OWN_COLUMNS.names), strict=True
+        )
     }
     for field in _OWN_COLUMNS:
         arrays[field.name] = pa.array([own.get(field.name) for own, _ in lines], field.type)
@@ -152,5 +154,19 @@ def _input_column(values: Sequence[Any]) -> pa.Array:
     try:
         array = pa.array(values)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        array = pa.array([json.dumps(_json_ready(value)) for value in values], pa.string())
+        array = None
+    if array is None or not _storable(array.type):
+        array = pa.array([_as_text(value) for value in values], pa.string())
     return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return None if value is None else str(_json_scalar(value))
+    return json.dumps(_json_ready(value), ensure_ascii=False)
+
+
+def _storable(kind: pa.DataType) -> bool:
+    """Parquet has no structs without fields, at any depth."""
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    return bool(inner or not pa.types.is_struct(kind)) and all(map(_storable, inner))

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +20,9 @@ from asyncv2d.job import Job
 from asyncv2d.launch.inline import InlineLauncher
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
 from asyncv2d.launch.processes import ProcessesLauncher
-from asyncv2d.publish import WORK_FOLDER, published, remove_dataset
+from asyncv2d.publish import WORK_FOLDER, published, published_rows, remove_dataset
 from asyncv2d.report import Summary
-from asyncv2d.spool import spool_folder
+from asyncv2d.spool import spool_folders
 from asyncv2d.types import RunError, ShardSpec, UserError
 
 _LAUNCHERS: Mapping[str, Callable[[], Launcher]] = {
@@ -70,7 +71,7 @@ async def run_job_async(job: Job, watcher: Watcher) -> Summary:
     shards = _shards(job)  # before anything is written: the input may be unusable
     distribution = job.built.distribution
     tmp_dir = Path(job.tmp_dir)
-    with _output_folder(job) as folder, spool_folder(tmp_dir, distribution.byte_budget) as spool:
+    with spool_folders(tmp_dir, distribution.byte_budget) as spool, _output_folder(job) as folder:
         return await _Run(job, watcher).run(shards, Mission(job, folder, spool))
 
 
@@ -99,10 +100,11 @@ class _Run:
         return self._summary
 
     def _to_do(self, shards: Iterator[ShardSpec]) -> Iterator[ShardSpec]:
-        output = Path(self._job.output_folder)
-        done = published(output, self._job.built.storage.key_format)
+        output, keys = Path(self._job.output_folder), self._job.built.storage.key_format
+        done = published(output, keys)
         for spec in shards:
             if spec.id in done:
+                _check_same_rows(spec, published_rows(output, keys, spec.id))
                 self._summary.skipped += 1
             else:
                 yield spec
@@ -124,6 +126,16 @@ class _Run:
                     "stopping: rows in hand are finished and complete shards published;"
                     " press Ctrl-C again to stop at once"
                 )
+
+
+def _check_same_rows(spec: ShardSpec, rows: int | None) -> None:
+    """Shards are fixed slices of the input; one of another size belongs to another input."""
+    if rows is not None and rows != spec.stop - spec.start:
+        raise UserError(
+            f"shard {spec.id} is published with {rows} rows, but has {spec.stop - spec.start} in"
+            " this input: the table or number_sample_per_shard changed since; use another"
+            " output_folder, or --incremental_mode overwrite"
+        )
 
 
 def _shards(job: Job) -> Iterator[ShardSpec]:
@@ -150,9 +162,16 @@ def _output_folder(job: Job) -> Iterator[Path]:
         try:
             if job.incremental_mode == "overwrite":
                 remove_dataset(output)
-            yield work
+            yield _fresh_folder(work)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _fresh_folder(work: Path) -> Path:
+    """A folder of this run alone: processes of a killed run may still be ending in theirs."""
+    for left_behind in filter(Path.is_dir, work.iterdir()):
+        shutil.rmtree(left_behind, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=work))
 
 
 def _locked(work: Path) -> TextIO:

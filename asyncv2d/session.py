@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from asyncv2d.config import Config, build, load
 from asyncv2d.engine import Engine, open_engine
-from asyncv2d.spool import spool_folder
+from asyncv2d.spool import spool_folders
 from asyncv2d.types import Outcome, Processed, Row
 
 RowLike = str | Mapping[str, Any] | Row
@@ -24,33 +25,36 @@ class Session:
     def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
         self._config = config
+        self._numbers = count()
 
-    def stream(
+    @asynccontextmanager
+    async def stream(
         self, rows: Iterable[RowLike] | AsyncIterable[RowLike]
-    ) -> AbstractAsyncContextManager[MemoryObjectReceiveStream[Outcome[Processed]]]:
+    ) -> AsyncIterator[MemoryObjectReceiveStream[Outcome[Processed]]]:
         """Send rows through; gives a stream of their outcomes, in the order they are done.
 
         A row is a URL, or a mapping with ``url`` and, as wanted, ``caption``, ``clips`` and further
         columns. No more rows are taken than can be worked on. Close each ``Ok.value`` after use.
         """
-        return self._engine.pipeline.run(self._numbered(rows))
+        with single_errors():
+            async with self._engine.pipeline.run(self._numbered(rows)) as outcomes:
+                yield outcomes
 
     async def _numbered(
         self, rows: Iterable[RowLike] | AsyncIterable[RowLike]
     ) -> AsyncIterator[Row]:
-        number = 0
         if isinstance(rows, AsyncIterable):
             async for row in rows:
-                yield self._row(number, row)
-                number += 1
+                yield self._row(row)
         else:
             for row in rows:
-                yield self._row(number, row)
-                number += 1
+                yield self._row(row)
 
-    def _row(self, number: int, row: RowLike) -> Row:
+    def _row(self, row: RowLike) -> Row:
+        """The row with the session's next number, so that no two streams share a key."""
         if isinstance(row, Row):
             return row
+        number = next(self._numbers)
         columns = {"url": row} if isinstance(row, str) else dict(row)
         keys = self._config.storage.key_format
         shard, index = divmod(number, keys.samples_per_shard)
@@ -71,6 +75,18 @@ async def open_session(
     however it is left. Raises UserError where the configuration is wrong.
     """
     built = build(load(config))
-    with spool_folder(Path(tmp_dir), built.distribution.byte_budget) as spool:
-        async with open_engine(built, spool, save_caption=save_caption) as engine:
+    with single_errors(), spool_folders(Path(tmp_dir), built.distribution.byte_budget) as folders:
+        async with open_engine(built, folders, save_caption=save_caption) as engine:
             yield Session(engine, built)
+
+
+@contextmanager
+def single_errors() -> Iterator[None]:
+    """Raise an error as itself, not inside the groups that task groups make of it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from error.__cause__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -44,19 +45,23 @@ class _ShardRun:
 
     async def run(self, specs: AsyncIterator[ShardSpec], drain: anyio.Event) -> None:
         """Run all ``specs``; every shard ends published, given up, or (after a drain) dropped."""
+        with self._reports:
+            async with anyio.create_task_group() as self._publishing:
+                await self._run(specs, drain)
+
+    async def _run(self, specs: AsyncIterator[ShardSpec], drain: anyio.Event) -> None:
         limit = self._job.built.distribution.drain_timeout
-        async with self._reports, anyio.create_task_group() as self._publishing:
-            try:
-                async with anyio.create_task_group() as watching:
-                    watching.start_soon(_cancel_after_drain, drain, limit, watching.cancel_scope)
-                    rows = self._rows(specs)
-                    async with self._engine.pipeline.run(rows, drain=drain) as outcomes:
-                        async for outcome in outcomes:
-                            await self._take(outcome)
-                    watching.cancel_scope.cancel()
-            finally:
-                for shard in self._open.values():
-                    shard.abandon()
+        try:
+            async with anyio.create_task_group() as watching:
+                watching.start_soon(_cancel_after_drain, drain, limit, watching.cancel_scope)
+                rows = self._rows(specs)
+                async with self._engine.pipeline.run(rows, drain=drain) as outcomes:
+                    async for outcome in outcomes:
+                        await self._take(outcome)
+                watching.cancel_scope.cancel()
+        finally:
+            for shard in self._open.values():
+                shard.abandon()
 
     async def _rows(self, specs: AsyncIterator[ShardSpec]) -> AsyncIterator[Row]:
         """The rows of all shards, one shard after the other."""
@@ -75,8 +80,8 @@ class _ShardRun:
                     if shard.error is not None:
                         break
                 shard.ends_after(sent)
-            except (UserError, OSError) as error:
-                shard.give_up(str(error))
+            except Exception as error:  # noqa: BLE001 — whatever a reader raises costs its shard
+                shard.give_up(_reason("cannot read", error))
                 shard.ends_after(sent)
             self._finish_if_complete(shard)
 
@@ -85,8 +90,8 @@ class _ShardRun:
         shard = self._open[outcome.row.shard]
         try:
             await to_thread.run_sync(shard.add, outcome)
-        except OSError as error:
-            shard.give_up(f"cannot write: {error}")
+        except Exception as error:  # noqa: BLE001 — whatever a writer raises costs its shard
+            shard.give_up(_reason("cannot write", error))
         finally:
             _close(outcome)
         self._finish_if_complete(shard)
@@ -108,10 +113,19 @@ class _ShardRun:
         if shard.error is None:
             try:
                 await to_thread.run_sync(shard.publish)
-            except OSError as error:
-                shard.give_up(f"cannot publish: {error}")
+            except Exception as error:  # noqa: BLE001 — as above
+                shard.give_up(_reason("cannot publish", error))
         await self._reports.send(shard.report())
         self._slots.release()
+
+
+def _reason(what: str, error: Exception) -> str:
+    """One line for a foreseen error, the traceback for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{what}: {error}"
+    return f"{what}: {''.join(traceback.format_exception(error))}"
 
 
 def _next_batch(

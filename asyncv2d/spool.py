@@ -10,146 +10,117 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import anyio
 from anyio import to_thread
 
+from asyncv2d.budget import ByteBudget, Lease
 from asyncv2d.types import Blob, RunError, UserError
 
 INLINE_BYTES = 1 << 20
+_SHARES = 8  # a body may take this part of the budget, an eighth
+_REMEMBERED = 8  # bodies that count for what size is usual, roughly
 _SHARED_MEMORY = Path("/dev/shm")
 _PREFIX = "asyncv2d-spool-"
 _LOCK = "lock"
 
 
-class ByteBudget:
-    """Limits the bytes that all bodies in flight hold together.
+@dataclass(frozen=True, slots=True)
+class SpoolFolders:
+    """Where bodies lie: ``fast`` is on tmpfs if that has room, ``large`` is in ``tmp_dir``."""
 
-    Requests are served in order. A body of unknown length grows as it arrives; the oldest body in
-    flight may always grow, so bodies that wait for each other cannot come to a standstill, and the
-    limit is exceeded by one body at most.
-    """
+    fast: Path
+    large: Path
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
-        self._leases: dict[Lease, None] = {}
-        self._waiting: deque[tuple[Lease, int, anyio.Event]] = deque()
+    def within(self, name: str) -> SpoolFolders:
+        """Empty folders called ``name`` inside these."""
+        inner = SpoolFolders(self.fast / name, self.large / name)
+        inner.remove()
+        for folder in (inner.fast, inner.large):
+            folder.mkdir(exist_ok=True)
+        return inner
 
-    async def lease(self, size: int) -> Lease:
-        """Take ``size`` bytes out of the budget; waits until they are there."""
-        lease = Lease(self)
-        self._leases[lease] = None
-        try:
-            await lease.grow(size)
-        except BaseException:
-            lease.close()
-            raise
-        return lease
-
-    async def _take(self, lease: Lease, size: int) -> None:
-        if not self._waiting and self._may(lease, size):
-            self._grant(lease, size)
-            return
-        request = (lease, size, anyio.Event())
-        self._waiting.append(request)
-        self._admit()
-        try:
-            await request[2].wait()
-        finally:
-            if request in self._waiting:
-                self._waiting.remove(request)
-                self._admit()
-
-    def _may(self, lease: Lease, size: int) -> bool:
-        return self.used + size <= self.limit or next(iter(self._leases)) is lease
-
-    def _grant(self, lease: Lease, size: int) -> None:
-        lease.size += size
-        self.used += size
-
-    def _admit(self) -> None:
-        """Serve requests from the front while they fit, and the oldest lease's in any case."""
-        while self._waiting and self._may(*self._waiting[0][:2]):
-            self._serve(self._waiting[0])
-        oldest = next(iter(self._leases), None)
-        for request in list(self._waiting):
-            if request[0] is oldest:
-                self._serve(request)
-
-    def _serve(self, request: tuple[Lease, int, anyio.Event]) -> None:
-        self._waiting.remove(request)
-        self._grant(request[0], request[1])
-        request[2].set()
-
-    def _give_back(self, lease: Lease) -> None:
-        if lease in self._leases:
-            del self._leases[lease]
-            self.used -= lease.size
-            self._admit()
-
-
-@dataclass(eq=False, slots=True)
-class Lease:
-    """A share of the budget."""
-
-    budget: ByteBudget
-    size: int = 0
-
-    async def grow(self, size: int) -> None:
-        """Take ``size`` more bytes."""
-        await self.budget._take(self, size)
-
-    def close(self) -> None:
-        """Give everything back; closing twice does nothing."""
-        self.budget._give_back(self)
+    def remove(self) -> None:
+        """Delete both with all they hold."""
+        for folder in (self.fast, self.large):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Spool:
-    """Makes Blobs out of bodies that arrive in chunks."""
+    """Makes Blobs out of bodies that arrive in chunks.
 
-    def __init__(self, folder: Path, budget: ByteBudget) -> None:
-        self.folder = folder
+    One body gets a share of the budget at most; a larger one goes to the disk and does not count,
+    so a single film cannot hold up everything else.
+    """
+
+    def __init__(self, folders: SpoolFolders, budget: ByteBudget) -> None:
+        self.folders = folders
         self.budget = budget
+        self.share = max(1, budget.limit // _SHARES)
+        self._usual_size = min(INLINE_BYTES, self.share)
 
     @asynccontextmanager
-    async def body(self, expected: int | None) -> AsyncIterator[SpooledBody]:
-        """Open a body of ``expected`` bytes (None: unknown). Unless finished, it is dropped."""
-        body = SpooledBody(self.folder, await self.budget.lease(expected or 0))
+    async def body(self) -> AsyncIterator[SpooledBody]:
+        """Open a body; waits for room for one of usual size. Unless finished, it is dropped.
+
+        Open it before asking a server: one that answers should not have to wait for room here.
+        """
+        body = SpooledBody(self, await self.budget.lease(self._usual_size))
         try:
             yield body
         finally:
             body.drop_unless_finished()
+
+    def learn(self, size: int) -> None:
+        """Take the size of one more body into account for what is usual."""
+        step = (min(size, self.share) - self._usual_size) / _REMEMBERED
+        self._usual_size = max(1, round(self._usual_size + step))
 
 
 @dataclass(slots=True)
 class SpooledBody:
     """A body on its way in."""
 
-    folder: Path
+    spool: Spool
     lease: Lease
     size: int = 0
     _chunks: list[bytes] = field(default_factory=list)
     _buffered: int = 0
     _path: Path | None = None
     _file: BinaryIO | None = None
+    _is_large: bool = False
     _finished: bool = False
+
+    async def expect(self, size: int) -> None:
+        """The body will have ``size`` bytes: take so much of the budget, or give the rest back."""
+        self._is_large |= size > self.spool.share
+        await self._account(self._small_share if self._is_large else size)
 
     async def write(self, chunk: bytes) -> None:
         """Append ``chunk``; waits while the byte budget is used up."""
         self.size += len(chunk)
-        if self.size > self.lease.size:
-            await self.lease.grow(max(len(chunk), min(self.size, INLINE_BYTES)))
         self._chunks.append(chunk)
         self._buffered += len(chunk)
+        self._is_large |= self.size > self.spool.share
+        if self.size > self.lease.size and not self._is_large:
+            await self._account(min(max(self.size, self.lease.size * 2), self.spool.share))
         if self._buffered > INLINE_BYTES:
             await self._flush()
+
+    @property
+    def _small_share(self) -> int:
+        """What a body counts that goes to the disk: the chunks on their way there."""
+        return min(INLINE_BYTES, self.spool.share)
+
+    async def _account(self, size: int) -> None:
+        if size > self.lease.size:
+            await self.lease.grow(size - self.lease.size)
+        else:
+            self.lease.shrink(self.lease.size - size)
 
     async def finish(self) -> Blob:
         """The whole body, now owned by the caller."""
@@ -160,7 +131,10 @@ class SpooledBody:
             self._file.close()
             blob = Blob(self.size, path=self._path, on_close=self._remove)
         self._chunks.clear()
+        if not self._is_large:
+            await self._account(self.size)
         self._finished = True
+        self.spool.learn(self.size)
         return blob
 
     def drop_unless_finished(self) -> None:
@@ -174,16 +148,34 @@ class SpooledBody:
     async def _flush(self) -> None:
         chunks, self._chunks, self._buffered = self._chunks, [], 0
         await to_thread.run_sync(self._write_out, chunks)
+        if self._is_large:
+            await self._account(self._small_share)
 
     def _write_out(self, chunks: list[bytes]) -> None:
+        folders = self.spool.folders
         try:
             if self._file is None:
-                handle, name = tempfile.mkstemp(dir=self.folder, prefix="body-")
-                self._file, self._path = os.fdopen(handle, "wb"), Path(name)
+                self._begin_file(folders.large if self._is_large else folders.fast)
+            elif self._is_large:
+                self._move_to(folders.large)
+            assert self._file is not None
             self._file.writelines(chunks)
             self._file.flush()
         except OSError as error:  # not the row's fault, and no row would fare better
-            raise RunError(f"{self.folder}: cannot keep downloads: {error.strerror}") from error
+            raise RunError(f"cannot keep downloads: {error.strerror}") from error
+
+    def _begin_file(self, folder: Path) -> None:
+        handle, name = tempfile.mkstemp(dir=folder, prefix="body-")
+        self._file, self._path = os.fdopen(handle, "wb"), Path(name)
+
+    def _move_to(self, folder: Path) -> None:
+        assert self._file is not None
+        assert self._path is not None
+        if self._path.parent == folder:
+            return
+        self._file.close()
+        self._path = Path(shutil.move(self._path, folder))
+        self._file = self._path.open("ab")
 
     def _remove(self) -> None:
         if self._path is not None:
@@ -192,18 +184,28 @@ class SpooledBody:
 
 
 @contextmanager
-def spool_folder(tmp_dir: Path, room: int) -> Iterator[Path]:
-    """A folder for spool files that is gone afterwards.
+def spool_folders(tmp_dir: Path, room: int) -> Iterator[SpoolFolders]:
+    """Folders for spool files that are gone afterwards.
 
-    It lies on tmpfs if that has twice ``room`` bytes free, else in ``tmp_dir``. What a killed run
-    left behind in either place is removed. Raises UserError where ``tmp_dir`` is of no use.
+    The fast one lies on tmpfs if that has twice ``room`` bytes free, else in ``tmp_dir`` like the
+    other. What a killed run left behind in either place is removed. Raises UserError where
+    ``tmp_dir`` is of no use.
     """
     for place in (_SHARED_MEMORY, tmp_dir):
         _remove_left_behind(place)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_place(tmp_dir, room)))
-    except OSError as error:
-        raise UserError(f"{tmp_dir}: cannot be the tmp_dir: {error.strerror}") from None
+    with ExitStack() as stack:
+        try:
+            tmp_dir.mkdir(parents=True, exist_ok=True)
+            large = stack.enter_context(_own_folder(tmp_dir))
+            fast = stack.enter_context(_own_folder(_SHARED_MEMORY)) if _has_room(room) else large
+        except OSError as error:
+            raise UserError(f"{tmp_dir}: cannot be the tmp_dir: {error.strerror}") from None
+        yield SpoolFolders(fast, large)
+
+
+@contextmanager
+def _own_folder(place: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     with (folder / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         print("locked", file=lock, flush=True)
@@ -213,15 +215,13 @@ def spool_folder(tmp_dir: Path, room: int) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _place(tmp_dir: Path, room: int) -> Path:
+def _has_room(room: int) -> bool:
+    """Whether tmpfs is there and has room."""
     try:
-        has_room = shutil.disk_usage(_SHARED_MEMORY).free >= 2 * room
+        free = shutil.disk_usage(_SHARED_MEMORY).free
     except OSError:
-        has_room = False
-    if has_room and os.access(_SHARED_MEMORY, os.W_OK):
-        return _SHARED_MEMORY
-    tmp_dir.mkdir(parents=True, exist_ok=True)
-    return tmp_dir
+        return False
+    return free >= 2 * room and os.access(_SHARED_MEMORY, os.W_OK)
 
 
 def _remove_left_behind(place: Path) -> None:

@@ -15,7 +15,6 @@ _SEGMENT = 0x18538067
 _MEDIA_MAGIC = {
     0: (
         _EBML,
-        b"RIFF",
         b"FLV\x01",
         b"OggS",
         b"ID3",
@@ -31,11 +30,14 @@ _BOXES = {
     *_MEDIA_MAGIC[4],
     *(b"sidx", b"ssix", b"mfra", b"uuid", b"udta", b"meta", b"prft", b"emsg", b"pdin", b"imda"),
 }
+_RIFF_MEDIA = (b"AVI ", b"WAVE")  # not WEBP, a picture
 _UNKNOWN_RIFF = (0, 0xFFFFFFFF)  # written where the length was not known, as into a pipe
 
 
 def looks_like_media(head: bytes) -> bool:
     """Whether the first bytes are those of a known audio or video container."""
+    if head.startswith(b"RIFF"):
+        return head[8:12] in _RIFF_MEDIA
     if any(head[at:].startswith(magic) for at, magics in _MEDIA_MAGIC.items() for magic in magics):
         return True
     mpeg_ts = len(head) > 188 and head[0] == head[188] == 0x47

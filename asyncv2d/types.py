@@ -35,7 +35,11 @@ class Cause(StrEnum):
         return member
 
     BAD_URL = "bad_url", False, "the URL is empty, malformed, or of a scheme nothing here fetches"
-    NOT_FOUND = "not_found", False, "the row names a local file that does not exist"
+    NOT_FOUND = (
+        "not_found",
+        False,
+        "the row names a local file that does not exist or cannot be read",
+    )
     HTTP_403 = "http_403", False, "the server refused access (403)"
     HTTP_404 = "http_404", False, "the server has no such page (404 or 410)"
     HTTP_429 = "http_429", True, "the server asked for fewer requests (429)"

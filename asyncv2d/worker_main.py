@@ -32,7 +32,16 @@ def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, A
         return "value", function(*args)
     except Exception as error:  # noqa: BLE001 — the pool raises it again
         error.add_note("".join(traceback.format_exception(error)))
-        return "error", error
+        return "error", _portable(error)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or its traceback as text where it would not survive the way."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 — any class can fail at this in its own way
+        return RuntimeError("".join(error.__notes__))
+    return error
 
 
 def _receive(stream: BinaryIO) -> Any:

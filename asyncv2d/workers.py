@@ -7,6 +7,7 @@ workers until the event loop ends, which is too long inside somebody else's prog
 
 from __future__ import annotations
 
+import math
 import pickle
 import subprocess
 import sys
@@ -101,15 +102,19 @@ class WorkerPool:
         self._give, self._idle = anyio.create_memory_object_stream[_Worker](size)
         self._all: set[_Worker] = set()
 
-    async def run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+    async def run(
+        self, function: Callable[[Unpack[Ts]], T], *args: *Ts, timeout_s: float = math.inf
+    ) -> T:
         """Call ``function`` (importable by name, with arguments that pickle) in a worker.
 
-        Raises what the function raises, or WorkerDiedError. Cancelling kills the worker.
+        Raises what the function raises, WorkerDiedError, or TimeoutError if the call takes longer
+        than ``timeout_s`` once a worker is free. Both that and cancelling kill the worker.
         """
         request = pickle.dumps((function, args), pickle.HIGHEST_PROTOCOL)
         worker = await self._living_worker()
         try:
-            kind, value = await worker.call(request)
+            with anyio.fail_after(timeout_s):
+                kind, value = await worker.call(request)
         except BaseException:
             await self._replace(worker)
             raise
@@ -163,12 +168,13 @@ class WorkerPool:
         raise RunError(f"worker processes cannot be started: {reason}")
 
     async def _spawn(self) -> _Worker:
-        process = await anyio.open_process(
-            [sys.executable, "-m", "asyncv2d.worker_main"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        with anyio.CancelScope(shield=True):  # half a start could not be undone
+            process = await anyio.open_process(
+                [sys.executable, "-P", "-m", "asyncv2d.worker_main"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         worker = _Worker(process)
         self._all.add(worker)
         self._tasks.start_soon(worker.listen)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from yaml.nodes import MappingNode, Node, SequenceNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from asyncv2d.problems import Location, Problem
 from asyncv2d.types import UserError
@@ -17,11 +18,13 @@ from asyncv2d.types import UserError
 class YamlSource:
     """The content of a configuration, and where each part of it was written."""
 
-    def __init__(self, name: str, content: Any, root: Node | None) -> None:
+    def __init__(
+        self, name: str, content: Any, root: Node | None, problems: Iterable[Problem] = ()
+    ) -> None:
         self._name = name
         self._root = root
         self._overrides: dict[Location, str] = {}
-        self.problems = list(_duplicates(root)) if root else []
+        self.problems = list(problems)
         if content is None:
             content = {}
         if not isinstance(content, Mapping):
@@ -35,20 +38,16 @@ class YamlSource:
     def read(cls, path: Path) -> YamlSource:
         """Read a file. Raises UserError where it is missing or no YAML."""
         try:
-            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise UserError(f"{path}: cannot read the configuration: {reason}") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"{path}: no valid YAML: {error}") from None
         try:
-            root = loader.get_single_node()
-            content = loader.construct_document(root) if root else None
+            return cls(str(path), *_parse(text))
         except yaml.MarkedYAMLError as error:
             raise _no_yaml(path, error) from None
-        finally:
-            loader.dispose()
-        return cls(str(path), content, root)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # bad dates, endless nesting
+            raise UserError(f"{path}: no valid YAML: {str(error).splitlines()[0]}") from None
 
     @classmethod
     def of_mapping(cls, content: Mapping[str, Any]) -> YamlSource:
@@ -63,7 +62,7 @@ class YamlSource:
             raise UserError(f"--set {assignment}: expected section.key=value")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise UserError(f"--set {assignment}: {text!r} is no valid YAML value") from None
         target: dict[str, Any] = self.content
         for part in location[:-1]:
@@ -82,11 +81,28 @@ class YamlSource:
         for length in range(len(problem.location), 0, -1):
             if flag := self._overrides.get(problem.location[:length]):
                 return (1 << 30, 0), f"{flag}: "
+        for location, flag in self._overrides.items():  # one that put keys where a value belongs
+            if len(problem.location) > 1 and location[: len(problem.location)] == problem.location:
+                return (1 << 30, 0), f"{flag}: "
         if self._root is None:
             return (0, 0), ""
         mark = _find(self._root, problem.location, at_key=problem.at_key).start_mark
         line, column = mark.line + 1, mark.column + 1
         return (line, column), f"{self._name}:{line}:{column}: "
+
+
+def _parse(text: str) -> tuple[Any, Node | None, list[Problem]]:
+    """The content, its nodes, and the keys that are given twice."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        # First: constructing copies the entries of merged mappings (<<) into the nodes.
+        twice = list(_duplicates(root)) if root else []
+        content = loader.construct_document(root) if root else None
+    finally:
+        loader.dispose()
+    json.dumps(content, default=str, skipkeys=True)  # an alias inside its own anchor has no end
+    return content, root, twice
 
 
 def _no_yaml(path: Path, error: yaml.MarkedYAMLError) -> UserError:
@@ -123,6 +139,8 @@ def _duplicates(node: Node, location: Location = ()) -> Iterator[Problem]:
         return
     seen = set()
     for key, value in node.value:
+        if not isinstance(key, ScalarNode):
+            continue
         here = (*location, key.value)
         if key.value in seen:
             yield Problem(here, "this key is given twice; keep one", at_key=True)

@@ -12,6 +12,7 @@ import anyio
 from anyio import to_thread
 
 from asyncv2d.job import Job
+from asyncv2d.spool import SpoolFolders
 from asyncv2d.types import ShardSpec
 
 
@@ -25,7 +26,7 @@ class Mission:
 
     job: Job
     folder: Path
-    spool: Path
+    spool: SpoolFolders
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -19,9 +20,11 @@ from asyncv2d.job import Job
 from asyncv2d.launch import protocol
 from asyncv2d.progress import snapshot
 from asyncv2d.shard import run_shards
+from asyncv2d.spool import SpoolFolders
 from asyncv2d.types import RunError, ShardSpec
 
 _PROGRESS_EVERY_S = 0.5
+_MANY_FILES = 65536
 
 
 class LoopProcess:
@@ -40,7 +43,7 @@ class LoopProcess:
             first = await anext(self._incoming)
             job = Job.model_validate(first["job"])
             folder = Path(first["folder"])
-            spool = Path(first["spool"])
+            spool = SpoolFolders(Path(first["spool"]["fast"]), Path(first["spool"]["large"]))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._listen, tasks.cancel_scope)
                 try:
@@ -49,9 +52,11 @@ class LoopProcess:
                     if (foreseen := RunError.found_in(error)) is None:
                         raise
                     await self._say({"error": foreseen.problems, "code": foreseen.exit_code})
+                finally:
+                    spool.remove()  # also if the launcher was killed
                 tasks.cancel_scope.cancel()
 
-    async def _run_job(self, job: Job, folder: Path, spool: Path) -> None:
+    async def _run_job(self, job: Job, folder: Path, spool: SpoolFolders) -> None:
         engine_context = open_engine(job.built, spool, save_caption=job.save_caption)
         async with engine_context as engine, anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell_progress, engine)
@@ -94,10 +99,18 @@ def main() -> None:
     """Talk to the launcher over stdin and stdout; whatever else is printed goes to stderr."""
     for interrupt in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interrupt, signal.SIG_IGN)  # the launcher decides
+    _allow_many_files()
     outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     loop = LoopProcess(_PipeReceiveStream(sys.stdin.fileno()), FileWriteStream(outgoing))
     anyio.run(loop.run)
+
+
+def _allow_many_files() -> None:
+    """Each download is an open file, and the usual soft limit of 1024 is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 class _PipeReceiveStream(ByteReceiveStream):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +18,7 @@ from asyncv2d.progress import merged
 from asyncv2d.types import RunError, UserError
 
 _LAST_GOODBYE_S = 10.0
+_LONGEST_SILENCE_S = 120.0
 _MAX_DEATHS_IN_A_ROW = 3
 
 
@@ -70,18 +70,19 @@ class _Place:
 
     async def _run_one(self) -> int:
         # A session of its own: Ctrl-C in the terminal reaches the launcher alone, which decides.
-        process = await anyio.open_process(
-            [sys.executable, "-m", "asyncv2d.launch.loop"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None,
-            start_new_session=True,
-        )
+        with anyio.CancelScope(shield=True):  # half a start could not be undone
+            process = await anyio.open_process(
+                [sys.executable, "-P", "-m", "asyncv2d.launch.loop"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None,
+                start_new_session=True,
+            )
         try:
             await self._converse(process)
-            return await process.wait()
         finally:
             await _end(process)
+        return process.returncode if process.returncode is not None else -1
 
     async def _converse(self, process: Process) -> None:
         assert process.stdout is not None
@@ -89,7 +90,7 @@ class _Place:
             await self._send(process, self._greeting())
             tasks.start_soon(self._pass_on_drain, process)
             async with aclosing(protocol.messages(process.stdout)) as incoming:
-                async for message in incoming:
+                while (message := await _next_message(incoming)) is not None:
                     if "want" in message:  # beside: the answer may depend on reports
                         tasks.start_soon(self._give, process)
                     else:
@@ -97,13 +98,12 @@ class _Place:
             tasks.cancel_scope.cancel()
 
     def _greeting(self) -> dict[str, Any]:
-        spool = self._mission.spool / f"loop-{self._number}"
-        shutil.rmtree(spool, ignore_errors=True)  # a loop process that was killed left files
-        spool.mkdir()
+        # Emptied: a loop process that was killed left files.
+        spool = self._mission.spool.within(f"loop-{self._number}")
         return {
             "job": self._mission.job.model_dump(mode="json"),
             "folder": str(self._mission.folder / f"loop-{self._number}"),
-            "spool": str(spool),
+            "spool": {"fast": str(spool.fast), "large": str(spool.large)},
         }
 
     async def _handle(self, message: Mapping[str, Any]) -> None:
@@ -135,6 +135,16 @@ class _Place:
         # Where it died, its exit code tells, and its shards are done again.
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError):
             await protocol.send(process.stdin, message)
+
+
+async def _next_message(incoming: AsyncIterator[dict[str, Any]]) -> dict[str, Any] | None:
+    """The next message; None where the loop ended, or says nothing though it should.
+
+    A loop tells its progress twice a second; one that stands still is taken for dead.
+    """
+    with anyio.move_on_after(_LONGEST_SILENCE_S):
+        return await anext(incoming, None)
+    return None
 
 
 async def _end(process: Process) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING
 import anyio
 from pydantic import Field
 
-from asyncv2d.ports import Fetch, FetchContext, Settings
-from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
+from asyncv2d.ports import BodyWriter, Fetch, FetchContext, Settings
+from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row, RunError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,6 +23,10 @@ _CHUNK = 1 << 16
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 20.0
 _MAX_REDIRECTS = 10
+_TOO_MANY_FILES = (
+    "too many open files for so many downloads at a time: raise the limit (ulimit -n), or lower"
+    " distribution.thread_count"
+)
 _HTML_MARKS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml", b"<script")
 
 
@@ -85,29 +90,35 @@ class _Downloads:
 
         progress = _Progress()
         try:
-            async with self._session.get(url, max_redirects=_MAX_REDIRECTS) as response:
+            async with (
+                self._spool.body() as body,
+                self._session.get(url, max_redirects=_MAX_REDIRECTS) as response,
+            ):
                 progress.answered = True
                 _check_answer(response)
-                return await self._body(response, progress), {"http_status": response.status}
+                await self._receive(response, body, progress)
+                return await body.finish(), {"http_status": response.status}
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError) as error:
+            if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):  # not the row's fault
+                raise RunError(_TOO_MANY_FILES) from error
             raise _explained(error, progress) from error
 
-    async def _body(self, response: aiohttp.ClientResponse, progress: _Progress) -> Blob:
+    async def _receive(
+        self, response: aiohttp.ClientResponse, body: BodyWriter, progress: _Progress
+    ) -> None:
         limit = self._settings.max_bytes
         # With a compressed transfer the length is not that of the body.
-        plain = "Content-Encoding" not in response.headers
-        expected = response.content_length if plain else None
-        _check_size(expected or 0, limit)
-        async with self._spool.body(expected) as body:
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                if progress.received == 0:
-                    _check_start(chunk)
-                progress.received += len(chunk)
-                _check_size(progress.received, limit)
-                await body.write(chunk)
+        if "Content-Encoding" not in response.headers and response.content_length is not None:
+            _check_size(response.content_length, limit)
+            await body.expect(response.content_length)
+        async for chunk in response.content.iter_chunked(_CHUNK):
             if progress.received == 0:
-                raise ItemError(Cause.EMPTY, "the server sent an empty body", http_status=200)
-            return await body.finish()
+                _check_start(chunk)
+            progress.received += len(chunk)
+            _check_size(progress.received, limit)
+            await body.write(chunk)
+        if progress.received == 0:
+            raise ItemError(Cause.EMPTY, "the server sent an empty body", http_status=200)
 
 
 class _Progress:
@@ -174,7 +185,9 @@ def _explained(error: Exception, progress: _Progress) -> ItemError:
         ((aiohttp.ClientSSLError, ssl.SSLError), Cause.TLS),
         (aiohttp.ClientConnectorDNSError, Cause.DNS),
         ((aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError), _broken(progress)),
-        (TimeoutError, Cause.STALLED if progress.answered else Cause.TIMEOUT),
+        # aiohttp has a class of its own for "no byte in time"; a plain one is the total time.
+        (aiohttp.ServerTimeoutError, Cause.STALLED if progress.answered else Cause.TIMEOUT),
+        (TimeoutError, Cause.TIMEOUT),
         (aiohttp.ClientResponseError, Cause.CONNECT),
         ((aiohttp.ClientError, OSError), _broken(progress)),
         (ValueError, Cause.BAD_URL),

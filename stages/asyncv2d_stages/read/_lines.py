@@ -67,7 +67,7 @@ class LineReader(Settings):
 
     def records(self, shard: ShardSpec) -> Iterator[Record]:
         """The records of one shard."""
-        with _open(shard.source) as file:
+        with open_text(shard.source) as file:
             header = self._header(shard.source, CountedLines(file, shard.source))
             file.seek(shard.offset)
             records = self._parse(shard.source, CountedLines(file, shard.source), header)
@@ -75,7 +75,7 @@ class LineReader(Settings):
                 yield {name: record.get(name) for name in self.columns}
 
     def _cut(self, path: str, size: int) -> Iterator[tuple[int, int, int]]:
-        with _open(path) as file:
+        with open_text(path) as file:
             lines = CountedLines(file, path)
             header = self._header(path, lines)
             check_columns(path, header, self.columns)
@@ -88,6 +88,9 @@ class LineReader(Settings):
 
 def check_columns(path: str, have: Sequence[str], wanted: Sequence[str]) -> None:
     """Raise UserError unless all wanted columns are there."""
+    for name in wanted:
+        if have.count(name) > 1:
+            raise UserError(f"{path}: {have.count(name)} columns are called {name!r}; keep one")
     missing = [name for name in wanted if name not in have]
     if missing:
         raise UserError(
@@ -97,7 +100,8 @@ def check_columns(path: str, have: Sequence[str], wanted: Sequence[str]) -> None
 
 
 @contextmanager
-def _open(path: str) -> Iterator[BinaryIO]:
+def open_text(path: str) -> Iterator[BinaryIO]:
+    """Open a text file. Raises UserError where it is none."""
     try:
         with Path(path).open("rb") as file:
             _check_is_text(path, file.read(4))

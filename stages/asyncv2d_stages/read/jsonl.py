@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 
 from asyncv2d.types import UserError
-from asyncv2d_stages.read._lines import CountedLines, LineReader, Record
+from asyncv2d_stages.read._lines import (
+    CountedLines,
+    LineReader,
+    Record,
+    check_columns,
+    open_text,
+)
+
+_LOOK_AT = 1000
 
 
 class JsonlReader(LineReader):
-    """One JSON object a line; values keep their types, absent keys are missing values."""
+    """One JSON object a line; values keep their types, absent keys are missing values.
+
+    A column that none of the first 1000 objects has is taken for a mistake.
+    """
+
+    def _cut(self, path: str, size: int) -> Iterator[tuple[int, int, int]]:
+        with open_text(path) as file:
+            records = self._parse(path, CountedLines(file, path), ())
+            names = list(dict.fromkeys(chain.from_iterable(islice(records, _LOOK_AT))))
+        if names:
+            check_columns(path, names, self.columns)
+        yield from super()._cut(path, size)
 
     def _header(self, path: str, lines: CountedLines) -> Sequence[str]:
         return self.columns
@@ -29,7 +49,7 @@ class JsonlReader(LineReader):
 def _object(path: str, line: str, position: int) -> Record:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: no valid JSON in the line ending at byte {position}: {error}"
         ) from None

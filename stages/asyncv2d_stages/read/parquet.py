@@ -36,6 +36,14 @@ class ParquetReader(Settings):
 
     def records(self, shard: ShardSpec) -> Iterator[Record]:
         """The records of one shard; only the row groups that hold them are read."""
+        import pyarrow as pa
+
+        try:
+            yield from self._records(shard)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise UserError(f"{shard.source}: damaged Parquet file: {error}") from None
+
+    def _records(self, shard: ShardSpec) -> Iterator[Record]:
         with _open(shard.source) as file:
             groups, first = _row_groups(file, shard.start, shard.stop)
             skip, left = shard.start - first, shard.stop - shard.start

@@ -8,10 +8,13 @@ from asyncv2d_stages.read._lines import CountedLines, LineReader, Record
 
 
 class TxtReader(LineReader):
-    """One URL a line, no header; blank lines are passed over."""
+    """One URL a line, no header; blank lines are passed over.
+
+    The lines are the last of ``columns``, whatever it is called.
+    """
 
     def _header(self, path: str, lines: CountedLines) -> Sequence[str]:
-        return self.columns[:1]
+        return self.columns[-1:]
 
     def _parse(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from asyncv2d.ports import Settings, WrittenFile
@@ -21,7 +22,7 @@ class WebdatasetWriter(Settings):
 class _TarShard:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._archive = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        self._archive = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
 
     def write(self, sample: Sample) -> None:
         """Append one sample; the same sample always gives the same bytes."""
@@ -38,4 +39,5 @@ class _TarShard:
 
     def abandon(self) -> None:
         """Let go of the file without finishing it."""
-        self._archive.fileobj.close()
+        with suppress(OSError):  # what is buffered may not fit on a full disk
+            self._archive.fileobj.close()

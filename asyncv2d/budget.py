@@ -1,0 +1,100 @@
+"""A limit on the bytes that all bodies in flight hold together."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import anyio
+
+
+class ByteBudget:
+    """Limits the bytes that all bodies in flight hold together in memory and on tmpfs.
+
+    Requests are served in order. A body of unknown length grows as it arrives; the oldest body in
+    flight may always grow, so bodies that wait for each other cannot come to a standstill, and the
+    limit is exceeded by one body's share at most.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._leases: dict[Lease, None] = {}
+        self._waiting: deque[tuple[Lease, int, anyio.Event]] = deque()
+
+    async def lease(self, size: int) -> Lease:
+        """Take ``size`` bytes out of the budget; waits until they are there."""
+        lease = Lease(self)
+        self._leases[lease] = None
+        try:
+            await lease.grow(size)
+        except BaseException:
+            lease.close()
+            raise
+        return lease
+
+    async def _take(self, lease: Lease, size: int) -> None:
+        if not self._waiting and self._may(lease, size):
+            self._grant(lease, size)
+            return
+        request = (lease, size, anyio.Event())
+        self._waiting.append(request)
+        self._admit()
+        try:
+            await request[2].wait()
+        finally:
+            if request in self._waiting:
+                self._waiting.remove(request)
+                self._admit()
+
+    def _may(self, lease: Lease, size: int) -> bool:
+        return self.used + size <= self.limit or next(iter(self._leases)) is lease
+
+    def _grant(self, lease: Lease, size: int) -> None:
+        lease.size += size
+        self.used += size
+
+    def _admit(self) -> None:
+        """Serve requests from the front while they fit, and the oldest lease's in any case."""
+        while self._waiting and self._may(*self._waiting[0][:2]):
+            self._serve(self._waiting[0])
+        oldest = next(iter(self._leases), None)
+        for request in list(self._waiting):
+            if request[0] is oldest:
+                self._serve(request)
+
+    def _serve(self, request: tuple[Lease, int, anyio.Event]) -> None:
+        self._waiting.remove(request)
+        self._grant(request[0], request[1])
+        request[2].set()
+
+    def _shrink(self, lease: Lease, size: int) -> None:
+        lease.size -= size
+        self.used -= size
+        self._admit()
+
+    def _give_back(self, lease: Lease) -> None:
+        if lease in self._leases:
+            del self._leases[lease]
+            self.used -= lease.size
+            self._admit()
+
+
+@dataclass(eq=False, slots=True)
+class Lease:
+    """A share of the budget."""
+
+    budget: ByteBudget
+    size: int = 0
+
+    async def grow(self, size: int) -> None:
+        """Take ``size`` more bytes."""
+        await self.budget._take(self, size)
+
+    def shrink(self, size: int) -> None:
+        """Give ``size`` bytes back."""
+        self.budget._shrink(self, size)
+
+    def close(self) -> None:
+        """Give everything back; closing twice does nothing."""
+        self.budget._give_back(self)

@@ -1,0 +1,392 @@
+"""What all tests share: a watched event loop, no network but this machine, a server with faults."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from asyncv2d.made_media import MadeVideo, scenes
+
+_LONGEST_BLOCK_S = 1.0
+_DEADLINE_S = 60.0
+_POLL_S = 0.02
+_DRIP_S = 0.02
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class NetworkUseError(AssertionError):
+    """A test tried to reach another machine."""
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Asyncio in debug mode, with a loop that complains when it is blocked for long."""
+    return "asyncio", {"debug": True, "loop_factory": _watched_loop}
+
+
+def _watched_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.slow_callback_duration = _LONGEST_BLOCK_S
+    return loop
+
+
+class _Blocked(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith("Executing "):
+            self.seen.append(text)
+
+
+@pytest.fixture(autouse=True)
+def _no_blocked_loop() -> Iterator[None]:
+    """Fail a test whose event loop could do nothing else for a second."""
+    handler = _Blocked()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    assert not handler.seen, f"the event loop was blocked: {handler.seen}"
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections that leave this machine."""
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+
+
+def _guarded(connect: Callable[[socket.socket, Any], Any]) -> Callable[[socket.socket, Any], Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family != socket.AF_UNIX and address[0] not in _LOOPBACK:
+            raise NetworkUseError(f"a test may not connect to {address!r}")
+        return connect(self, address)
+
+    return guarded
+
+
+_FIXED = {
+    "html": (b"<html><body>no video</body></html>", "text/html"),
+    "disguised": (b"\n <!DOCTYPE html><title>no</title>", "video/mp4"),
+    "text": (b"just words " * 100, "video/mp4"),
+    "empty": (b"", "video/mp4"),
+}
+
+
+def _always(body: bytes, kind: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type=kind)
+
+    return answer
+
+
+class Server:
+    """A real server on this machine which misbehaves as its paths say, and counts requests.
+
+    ``/ok/NAME`` is the made video; see ``_routes`` for the faults.
+    """
+
+    def __init__(self, videos: Mapping[str, bytes]) -> None:
+        self.videos = dict(videos)
+        self.hits: Counter[str] = Counter()
+        self.address = ""
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._closing = asyncio.Event()
+        self._gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def url(self, path: str) -> str:
+        """The whole URL of ``path``."""
+        return f"{self.address}/{path}"
+
+    def count(self, path: str) -> int:
+        """How often ``path`` was asked for."""
+        return self.hits[f"/{path}"]
+
+    def release(self, path: str) -> None:
+        """Let requests for ``/hold/…`` paths through, those to come included."""
+        self._loop.call_soon_threadsafe(self._gates[f"/{path}"].set)
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._thread.start()
+        assert self._started.wait(_DEADLINE_S)
+
+    def stop(self) -> None:
+        """Drop all connections."""
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join(_DEADLINE_S)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        app = web.Application(middlewares=[self._count])
+        app.add_routes([web.get(path, handler) for path, handler in self._routes().items()])
+        runner = web.AppRunner(app, shutdown_timeout=0.05)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0, reuse_address=True).start()
+            self.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            self._started.set()
+            await self._closing.wait()
+        finally:
+            await runner.cleanup()
+
+    def _routes(self) -> Mapping[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
+        return {
+            "/ok/{name:.+}": self._ok,
+            "/chunked/{name}": self._chunked,
+            "/gzip/{name}": self._gzip,
+            "/redirect/{name}": self._redirect,
+            "/flaky/{times}/{name}": self._flaky,
+            "/hold/{name}": self._hold,
+            "/status/{code}/{name}": self._status,
+            "/cut/{name}": self._cut,
+            "/stall/{name}": self._stall,
+            "/silent/{name}": self._silent,
+            "/drip/{name}": self._drip,
+            "/loop/{name}": self._loop_of_redirects,
+            "/reset/{name}": self._reset,
+            "/reset-after/{name}": self._reset_after,
+            "/nonsense/{name}": self._nonsense,
+            **{f"/{path}/{{name}}": _always(body, kind) for path, (body, kind) in _FIXED.items()},
+        }
+
+    @web.middleware
+    async def _count(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        self.hits[request.path_qs] += 1
+        return await handler(request)
+
+    def _video(self, request: web.Request) -> bytes:
+        try:
+            return self.videos[request.match_info["name"]]
+        except KeyError:
+            raise web.HTTPNotFound from None
+
+    async def _ok(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(body=self._video(request), content_type="video/mp4")
+
+    async def _chunked(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(self._video(request))
+        return response
+
+    async def _gzip(self, request: web.Request) -> web.StreamResponse:
+        packed = gzip.compress(self._video(request))
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async def _redirect(self, request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(f"/ok/{request.match_info['name']}")
+
+    async def _flaky(self, request: web.Request) -> web.StreamResponse:
+        if self.hits[request.path_qs] <= int(request.match_info["times"]):
+            raise web.HTTPServiceUnavailable
+        return await self._ok(request)
+
+    async def _hold(self, request: web.Request) -> web.StreamResponse:
+        await self._gates[request.path].wait()
+        return await self._ok(request)
+
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(status=int(request.match_info["code"]))
+
+    async def _cut(self, request: web.Request) -> web.StreamResponse:
+        await self._begin(request)
+        return self._drop(request)
+
+    async def _stall(self, request: web.Request) -> web.StreamResponse:
+        await self._begin(request)
+        await self._closing.wait()
+        return self._drop(request)
+
+    async def _silent(self, request: web.Request) -> web.StreamResponse:
+        await self._closing.wait()
+        return self._drop(request)
+
+    async def _drip(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            while not self._closing.is_set():
+                await response.write(b"\0")
+                await asyncio.sleep(_DRIP_S)
+        return response
+
+    async def _loop_of_redirects(self, request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(request.path_qs)
+
+    async def _reset(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        raw = request.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return self._drop(request)
+
+    async def _reset_after(self, request: web.Request) -> web.StreamResponse:
+        await self._begin(request)
+        return await self._reset(request)
+
+    async def _nonsense(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"SPAM/9.9 hello\r\n\r\n")
+        return self._drop(request, gently=True)
+
+    async def _begin(self, request: web.Request) -> None:
+        """Promise the whole video and send the first half of it."""
+        video = self._video(request)
+        response = web.StreamResponse(headers={"Content-Length": str(len(video))})
+        await response.prepare(request)
+        await response.write(video[: len(video) // 2])
+
+    @staticmethod
+    def _drop(request: web.Request, *, gently: bool = False) -> web.StreamResponse:
+        if request.transport is not None:
+            (request.transport.close if gently else request.transport.abort)()
+        return web.Response()
+
+
+@pytest.fixture(scope="session")
+def videos() -> Mapping[str, bytes]:
+    """Small made videos by name."""
+    slow = Fraction(10)
+    return {
+        "one-scene.mp4": MadeVideo(scenes(4.5), rate=slow).data(),
+        "two-scenes.mp4": MadeVideo(scenes(5, 4.5), rate=slow).data(),
+        "short.mp4": MadeVideo(scenes(1), rate=slow).data(),
+        "sound.mp4": MadeVideo(scenes(1), codec=None).data(),
+    }
+
+
+@pytest.fixture
+def server(videos: Mapping[str, bytes]) -> Iterator[Server]:
+    """A server of its own for each test."""
+    server = Server(videos)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., None]:
+    """``until(condition)`` returns once the condition holds, and fails after a minute."""
+
+    def wait(condition: Callable[[], object], deadline_s: float = _DEADLINE_S) -> None:
+        end = time.monotonic() + deadline_s
+        while not condition():
+            assert time.monotonic() < end, f"did not happen within {deadline_s:g} s"
+            time.sleep(_POLL_S)
+
+    return wait
+
+
+class Started:
+    """A run of the command."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
+        self._process = process
+        self._out = out
+        self._err = err
+        self.pid = process.pid
+
+    @property
+    def out(self) -> str:
+        """What it printed on stdout so far."""
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        """What it printed on stderr so far."""
+        return self._err.read_text()
+
+    @property
+    def code(self) -> int:
+        """Its exit code; waits for its end."""
+        return self._process.wait(_DEADLINE_S)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def close(self) -> None:
+        """Kill it if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+
+class Command:
+    """The installed command, as a user starts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._program = str(Path(sys.executable).with_name("asyncv2d"))
+        self._folder = folder
+        self._started: list[Started] = []
+
+    def start(self, *arguments: object, largest_file: int | None = None) -> Started:
+        """Start it; it is killed when the test ends. No file can grow beyond ``largest_file``."""
+        blocks = "unlimited" if largest_file is None else largest_file // 512
+        limited = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"]
+        number = len(self._started)
+        out, err = (self._folder / f"{number}.{name}" for name in ("out", "err"))
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = subprocess.Popen(
+                [*limited, self._program, *map(str, arguments)],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self._started.append(Started(process, out, err))
+        return self._started[-1]
+
+    def run(self, *arguments: object) -> Started:
+        """Run it to its end."""
+        started = self.start(*arguments)
+        assert started.code is not None
+        return started
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for started in self._started:
+            started.close()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Command]:
+    """The installed command, run in a folder of its own."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    command = Command(folder)
+    yield command
+    command.close()

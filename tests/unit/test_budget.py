@@ -1,0 +1,105 @@
+"""The byte budget: served in order, never at a standstill, and kept."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asyncv2d.budget import ByteBudget
+
+LIMIT = 100
+
+
+@pytest.mark.anyio
+async def test_requests_are_served_in_order() -> None:
+    """A small request does not overtake a large one for ever."""
+    budget = ByteBudget(LIMIT)
+    first = await budget.lease(60)
+    served: list[int] = []
+
+    async def ask(size: int) -> None:
+        await budget.lease(size)
+        served.append(size)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, 50)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(ask, 10)
+        await anyio.wait_all_tasks_blocked()
+        assert served == []
+        first.close()
+    assert served == [50, 10]
+
+
+class _Downloads:
+    """Bodies that come in together, some of which are cancelled on their way."""
+
+    def __init__(self) -> None:
+        self.budget = ByteBudget(LIMIT)
+
+    def check(self) -> None:
+        """The limit holds, but for the oldest body."""
+        sizes = [lease.size for lease in self.budget._leases]
+        assert self.budget.used == sum(sizes)
+        assert self.budget.used - (sizes[0] if sizes else 0) <= LIMIT
+
+    async def download(self, expected: int, chunks: list[int], hold: int) -> None:
+        """Take ``expected`` bytes, grow by each of ``chunks``, hold it all for some steps."""
+        lease = await self.budget.lease(expected)
+        try:
+            for chunk in chunks:
+                await lease.grow(chunk)
+                self.check()
+                await anyio.lowlevel.checkpoint()
+            for _ in range(hold):
+                await anyio.lowlevel.checkpoint()
+        finally:
+            lease.close()
+            lease.close()
+            self.check()
+
+    async def break_off(self, body: tuple[int, list[int], int]) -> None:
+        """Cancel a download after some steps."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.download, *body)
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+
+    async def run(self, bodies: list[tuple[int, list[int], int]], broken_off: set[int]) -> None:
+        """All of them, with a deadline."""
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                for number, body in enumerate(bodies):
+                    if number in broken_off:
+                        tasks.start_soon(self.break_off, body)
+                    else:
+                        tasks.start_soon(self.download, *body)
+
+
+BODIES = st.tuples(st.integers(0, 150), st.lists(st.integers(0, 80), max_size=5), st.integers(0, 3))
+
+
+@given(bodies=st.lists(BODIES, max_size=12), broken_off=st.sets(st.integers(0, 11)))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_budget_holds(bodies: list[tuple[int, list[int], int]], broken_off: set[int]) -> None:
+    """Whatever comes in whatever order: all are served, and the limit holds but for one body."""
+    downloads = _Downloads()
+    anyio.run(downloads.run, bodies, broken_off)
+    assert downloads.budget.used == 0
+    assert not downloads.budget._waiting
+
+
+@pytest.mark.anyio
+async def test_what_is_given_back_serves_the_next() -> None:
+    """A body that turns out smaller than it was thought makes room at once."""
+    budget = ByteBudget(LIMIT)
+    first = await budget.lease(90)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(budget.lease, 50)
+        await anyio.wait_all_tasks_blocked()
+        assert budget.used == 90
+        first.shrink(60)
+    assert budget.used == 80

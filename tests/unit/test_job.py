@@ -1,0 +1,143 @@
+"""A job: video2dataset's arguments, checked together with the configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncv2d.job import Job, make_job
+from asyncv2d.types import UserError
+
+
+def job(**arguments: Any) -> Job:
+    """A job with these arguments."""
+    return make_job({"url_list": "urls.csv", **arguments}, {})
+
+
+def mistakes(**arguments: Any) -> list[str]:
+    """What is wrong with these arguments."""
+    with pytest.raises(UserError) as caught:
+        job(**arguments)
+    return list(caught.value.problems)
+
+
+def test_it_survives_json() -> None:
+    """A loop process builds the same job out of what it is sent."""
+    config = {"subsampling": {"FrameSubsampler": {"args": {"frame_rate": 5}}}}
+    one = make_job({"url_list": "a", "save_additional_columns": ["b"], "caption_col": "c"}, config)
+    two = Job.model_validate(json.loads(json.dumps(one.model_dump(mode="json"))))
+    assert two == one
+    assert two.built == one.built
+
+
+def test_mistakes_in_both_at_once() -> None:
+    """Arguments and configuration are checked together."""
+    with pytest.raises(UserError) as caught:
+        make_job({"url_list": "a", "output_format": "webdatset"}, {"reading": {"timeot": 1}})
+    assert caught.value.problems == (
+        "reading.timeot: unknown key; did you mean 'timeout'?",
+        "--output_format: 'webdatset' is no known format; did you mean 'webdataset'?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"input_format": "cvs"}, "--input_format: 'cvs' is no known format"),
+        ({"output_folder": "s3://bucket/a"}, "only folders of this machine"),
+        ({"output_folder": ""}, "the output folder has no name"),
+        ({"enable_wandb": True}, "--enable_wandb: True is not allowed; expected False"),
+        ({"stage": "subset"}, "--stage: 'subset' is not allowed"),
+        ({"incremental_mode": "overwite"}, "did you mean 'overwrite'?"),
+        ({"max_shard_retry": -1}, "--max_shard_retry: should be greater than or equal to 0"),
+        ({"encode_formats": {"video": "avi"}}, "--encode_formats: 'avi' is not allowed"),
+        ({"encode_formats": {"audio": "m4a"}}, "--encode_formats"),
+        ({"no_such": 1}, "--no_such: unknown key"),
+        ({"caption_col": "url"}, "'url' is the url_col already; one column has one role"),
+        ({"caption_col": "t", "clip_col": "t"}, "'t' is the caption_col already"),
+        ({"save_additional_columns": ["clips"]}, "'clips' is what the clip_col is called"),
+        (
+            {"save_additional_columns": ["caption"], "caption_col": "text"},
+            "'caption' is what the caption_col is called",
+        ),
+        (
+            {"save_additional_columns": ["url"], "url_col": "link"},
+            "'url' is what the url_col is called",
+        ),
+    ],
+)
+def test_a_mistake(arguments: dict[str, Any], text: str) -> None:
+    """Is told with the argument's name and a remedy."""
+    (problem,) = mistakes(**arguments)
+    assert text in problem
+    assert problem.startswith("--")
+
+
+def test_columns() -> None:
+    """Columns keep their order, and those with a role get its name; the URL is the last."""
+    found = job(
+        url_col="link", caption_col="text", clip_col="spans", save_additional_columns=["b", "a"]
+    )
+    assert list(found.renamed_columns().items()) == [
+        ("b", "b"),
+        ("a", "a"),
+        ("spans", "clips"),
+        ("text", "caption"),
+        ("link", "url"),
+    ]
+    twice = job(save_additional_columns=["url", "caption", "x"], caption_col="caption")
+    assert list(twice.renamed_columns()) == ["caption", "x", "url"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.csv", "Csv"),
+        ("a.TSV", "Tsv"),
+        ("a.tab", "Tsv"),
+        ("a.txt", "Txt"),
+        ("a.text", "Txt"),
+        ("a.jsonl", "Jsonl"),
+        ("a.ndjson", "Jsonl"),
+        ("a.parquet", "Parquet"),
+        ("a.pq", "Parquet"),
+        ("a", "Csv"),
+        ("a.b", "Csv"),
+    ],
+)
+def test_the_format_is_guessed(tmp_path: Path, name: str, kind: str) -> None:
+    """From the file's name; csv where that says nothing."""
+    (tmp_path / name).write_text("url\nu\n")
+    found = job(url_list=str(tmp_path / name)).reader()
+    assert type(found).__name__ == f"{kind}Reader"
+
+
+class TestFolder:
+    """A folder of tables."""
+
+    def test_of_one_format(self, tmp_path: Path) -> None:
+        """All its files of that format are read, in order of name."""
+        for name in ("b.csv", "a.csv", "notes.md", "c.CSV"):
+            (tmp_path / name).write_text("url\nu\n")
+        shards = list(job(url_list=str(tmp_path)).reader().shards(10))
+        assert [Path(shard.source).name for shard in shards] == ["a.csv", "b.csv", "c.CSV"]
+
+    @pytest.mark.parametrize("files", [["a.md"], []])
+    def test_of_none(self, tmp_path: Path, files: list[str]) -> None:
+        """Without a table there is nothing to do."""
+        for name in files:
+            (tmp_path / name).write_text("x")
+        with pytest.raises(UserError, match="file in this folder"):
+            job(url_list=str(tmp_path)).reader()
+
+    def test_of_several_formats(self, tmp_path: Path) -> None:
+        """Which one is meant has to be said."""
+        for name in ("a.csv", "a.txt"):
+            (tmp_path / name).write_text("url\n")
+        with pytest.raises(UserError, match="csv and txt files; choose with --input_format"):
+            job(url_list=str(tmp_path)).reader()
+        chosen = job(url_list=str(tmp_path), input_format="txt").reader()
+        assert [Path(shard.source).name for shard in chosen.shards(5)] == ["a.txt"]

@@ -1,0 +1,200 @@
+"""The spool: bodies within a byte budget, and nothing left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asyncv2d import spool as module
+from asyncv2d.budget import ByteBudget
+from asyncv2d.spool import INLINE_BYTES, Spool, SpoolFolders, spool_folders
+from asyncv2d.types import RunError, UserError
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """A spool in which a body may count three mebibytes."""
+    folders = SpoolFolders(tmp_path / "fast", tmp_path / "large")
+    folders.fast.mkdir()
+    folders.large.mkdir()
+    return Spool(folders, ByteBudget(24 * INLINE_BYTES))
+
+
+def left_in(spool: Spool) -> list[Path]:
+    """The files of a spool."""
+    return [*spool.folders.fast.iterdir(), *spool.folders.large.iterdir()]
+
+
+async def test_a_small_body_stays_in_memory(spool: Spool) -> None:
+    """No file is made, and closing gives the budget back, once."""
+    async with spool.body() as body:
+        await body.write(b"ab")
+        await body.write(b"c")
+        blob = await body.finish()
+    assert (blob.size, blob.read(), blob.path) == (3, b"abc", None)
+    assert spool.budget.used == 3
+    blob.close()
+    blob.close()
+    assert spool.budget.used == 0
+
+
+async def test_a_large_body_is_a_file(spool: Spool) -> None:
+    """Its file holds every byte in order, and is gone once it is closed."""
+    chunks = [bytes([number]) * 100_000 for number in range(25)]
+    async with spool.body() as body:
+        await body.expect(2_500_000)
+        for chunk in chunks:
+            await body.write(chunk)
+        blob = await body.finish()
+    assert blob.path is not None
+    assert blob.read() == b"".join(chunks)
+    with blob.open() as file:
+        assert file.read(1) == b"\0"
+    assert spool.budget.used == 2_500_000
+    blob.close()
+    assert not left_in(spool)
+    assert spool.budget.used == 0
+
+
+@pytest.mark.parametrize("announced", [False, True])
+async def test_a_body_beyond_its_share_goes_to_the_disk(spool: Spool, announced: bool) -> None:
+    """It counts no more than what is on its way there, so it does not hold up the others."""
+    chunks = [bytes([number]) * INLINE_BYTES for number in range(30)]
+    async with spool.body() as body:
+        if announced:
+            await body.expect(30 * INLINE_BYTES)
+        for chunk in chunks:
+            await body.write(chunk)
+        blob = await body.finish()
+    assert blob.path is not None
+    assert blob.path.parent == spool.folders.large
+    assert blob.read() == b"".join(chunks)
+    assert spool.budget.used == INLINE_BYTES
+    blob.close()
+    assert not left_in(spool)
+    assert spool.budget.used == 0
+
+
+async def test_what_is_usual_is_learnt(spool: Spool) -> None:
+    """After some bodies of a size, so much is taken before the next one is asked for."""
+    for _ in range(60):
+        async with spool.body() as body:
+            await body.write(b"x" * 5000)
+            (await body.finish()).close()
+    async with spool.body():
+        assert spool.budget.used == pytest.approx(5000, rel=0.1)
+
+
+@pytest.mark.parametrize("size", [10, 2 * INLINE_BYTES])
+async def test_an_unfinished_body_is_dropped(spool: Spool, size: int) -> None:
+    """A transfer that breaks leaves neither a file nor a share of the budget."""
+
+    async def broken() -> None:
+        async with spool.body() as body:
+            await body.write(b"x" * size)
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await broken()
+    assert not left_in(spool)
+    assert spool.budget.used == 0
+
+
+async def test_cancelled_while_waiting(spool: Spool) -> None:
+    """A body that is cancelled while it waits for its share leaves nothing behind."""
+    lease = await spool.budget.lease(spool.budget.limit)
+    async with anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            async with spool.body():
+                raise AssertionError("there is no room")
+
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert spool.budget.used == lease.size
+    lease.close()
+    assert spool.budget.used == 0
+    (await spool.budget.lease(spool.budget.limit)).close()
+
+
+async def test_a_full_disk_ends_the_run(tmp_path: Path) -> None:
+    """No row is blamed for a temporary folder that cannot be written to."""
+    gone = Spool(SpoolFolders(tmp_path / "gone", tmp_path / "gone"), ByteBudget(80 * INLINE_BYTES))
+    with pytest.raises(RunError, match="cannot keep downloads: No such file"):
+        async with gone.body() as body:
+            await body.write(b"x" * 2 * INLINE_BYTES)
+    assert gone.budget.used == 0
+
+
+class TestFolder:
+    """The folder of a run."""
+
+    @pytest.fixture(autouse=True)
+    def shared_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A folder that stands for /dev/shm, so that other runs are left alone."""
+        folder = tmp_path / "shm"
+        folder.mkdir()
+        monkeypatch.setattr(module, "_SHARED_MEMORY", folder)
+        return folder
+
+    def test_on_shared_memory(self, shared_memory: Path, tmp_path: Path) -> None:
+        """It lies there where there is room, and is gone afterwards with what is in it."""
+        with spool_folders(tmp_path / "tmp", 1) as folders:
+            assert folders.fast.parent == shared_memory
+            assert folders.large.parent == tmp_path / "tmp"
+            (folders.fast / "body").write_text("x")
+            (folders.large / "body").write_text("x")
+        assert not list(shared_memory.iterdir())
+        assert not list((tmp_path / "tmp").iterdir())
+
+    @pytest.mark.parametrize("missing", [False, True])
+    def test_in_tmp_dir(self, shared_memory: Path, tmp_path: Path, missing: bool) -> None:
+        """It lies in tmp_dir, which is made, where shared memory has no room or is not there."""
+        if missing:
+            shared_memory.rmdir()
+        room = 1 if missing else shutil.disk_usage(shared_memory).total
+        with spool_folders(tmp_path / "tmp" / "deep", room) as folders:
+            assert folders.fast == folders.large
+            assert folders.fast.parent == tmp_path / "tmp" / "deep"
+        assert not list((tmp_path / "tmp" / "deep").iterdir())
+
+    def test_what_a_killed_run_left(self, shared_memory: Path, tmp_path: Path) -> None:
+        """Folders nobody holds are removed; those of living runs, and what is not ours, stay."""
+        dead, alive, other = (
+            shared_memory / name for name in ("asyncv2d-spool-a", "asyncv2d-spool-b", "other")
+        )
+        for folder in (dead, alive, other):
+            folder.mkdir()
+            (folder / "lock").write_text("locked\n")
+            (folder / "body").write_text("x")
+        with (alive / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with spool_folders(tmp_path, 1):
+                pass
+        assert sorted(path.name for path in shared_memory.iterdir()) == [
+            "asyncv2d-spool-b",
+            "other",
+        ]
+
+    def test_two_at_once(self, tmp_path: Path) -> None:
+        """Two runs have a folder each, and neither removes the other's."""
+        with spool_folders(tmp_path, 1) as one, spool_folders(tmp_path, 1) as two:
+            assert one != two
+            assert one.fast.exists()
+
+    def test_a_tmp_dir_that_is_a_file(self, shared_memory: Path, tmp_path: Path) -> None:
+        """That is the user's mistake, said in a line."""
+        shared_memory.rmdir()
+        (tmp_path / "file").write_text("x")
+        with (
+            pytest.raises(UserError, match="file: cannot be the tmp_dir: File exists"),
+            spool_folders(tmp_path / "file", 1),
+        ):
+            pass
