@@ -22,6 +22,11 @@ class ByteBudget:
         self._leases: dict[Lease, None] = {}
         self._waiting: deque[tuple[Lease, int, anyio.Event]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many bodies wait for a share."""
+        return len(self._waiting)
+
     async def lease(self, size: int) -> Lease:
         """Take ``size`` bytes out of the budget; waits until they are there."""
         lease = Lease(self)

@@ -160,8 +160,10 @@ async def _work(
         async for outcome in receive:
             received = time.monotonic()
             meter.busy += 1
-            result = await _apply(stage, operation, outcome)
-            meter.busy -= 1
+            try:
+                result = await _apply(stage, operation, outcome)
+            finally:
+                meter.busy -= 1
             finished = time.monotonic()
             try:
                 await send.send(result)

@@ -27,6 +27,7 @@ def snapshot(engine: Engine) -> dict[str, Any]:
         "stages": stages,
         "bytes_in_flight": engine.budget.used,
         "byte_budget": engine.budget.limit,
+        "bodies_waiting": engine.budget.waiting,
     }
 
 
@@ -38,6 +39,7 @@ def merged(snapshots: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "stages": [reduce(_added, stages) for stages in per_stage],
         "bytes_in_flight": sum(one["bytes_in_flight"] for one in everything),
         "byte_budget": sum(one["byte_budget"] for one in everything),
+        "bodies_waiting": sum(one["bodies_waiting"] for one in everything),
     }
 
 
@@ -46,9 +48,14 @@ def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def limiting_stage(state: Mapping[str, Any]) -> str | None:
-    """The stage that holds the others up: the one whose places are most nearly all taken."""
+    """What holds the run up: the stage whose places are most nearly all taken, or the byte budget.
+
+    A full stage fills the ones before it too, so of equally full ones the last counts.
+    """
     stages = [stage for stage in state["stages"] if stage["concurrency"]]
-    if not stages or not any(stage["busy"] for stage in stages):
+    if not any(stage["busy"] for stage in stages):
         return None
-    fullest = max(stages, key=lambda stage: stage["busy"] / stage["concurrency"])
+    fullest = max(reversed(stages), key=lambda stage: stage["busy"] / stage["concurrency"])
+    if fullest is stages[0] and state["bodies_waiting"]:
+        return "the byte budget"
     return str(fullest["name"])

@@ -13,13 +13,18 @@ from asyncv2d.progress import limiting_stage, merged, snapshot
 from asyncv2d.spool import SpoolFolders
 
 
-def state(fetch: tuple[int, int], subsample: tuple[int, int]) -> dict[str, Any]:
+def state(fetch: tuple[int, int], subsample: tuple[int, int], waiting: int = 0) -> dict[str, Any]:
     """The state of an engine: (busy, concurrency) of each stage."""
     stages = [
         {"name": name, "busy": busy, "concurrency": of, "done": 3, "busy_s": 0.5}
         for name, (busy, of) in (("fetch", fetch), ("subsample", subsample))
     ]
-    return {"stages": stages, "bytes_in_flight": 5, "byte_budget": 10}
+    return {
+        "stages": stages,
+        "bytes_in_flight": 5,
+        "byte_budget": 10,
+        "bodies_waiting": waiting,
+    }
 
 
 def test_the_sum() -> None:
@@ -33,23 +38,25 @@ def test_the_sum() -> None:
         "busy_s": 1.0,
     }
     assert (total["bytes_in_flight"], total["byte_budget"]) == (10, 20)
-    assert merged([]) == {"stages": [], "bytes_in_flight": 0, "byte_budget": 0}
+    assert merged([])["stages"] == []
 
 
 @pytest.mark.parametrize(
-    ("fetch", "subsample", "name"),
+    ("fetch", "subsample", "waiting", "name"),
     [
-        ((3, 4), (2, 2), "subsample"),
-        ((4, 4), (1, 2), "fetch"),
-        ((0, 4), (0, 2), None),
-        ((0, 0), (0, 0), None),
+        ((3, 4), (2, 2), 0, "subsample"),
+        ((4, 4), (2, 2), 3, "subsample"),
+        ((4, 4), (1, 2), 0, "fetch"),
+        ((4, 4), (1, 2), 3, "the byte budget"),
+        ((0, 4), (0, 2), 0, None),
+        ((0, 0), (0, 0), 0, None),
     ],
 )
 def test_what_limits_the_run(
-    fetch: tuple[int, int], subsample: tuple[int, int], name: str | None
+    fetch: tuple[int, int], subsample: tuple[int, int], waiting: int, name: str | None
 ) -> None:
-    """The stage whose places are most nearly all taken."""
-    assert limiting_stage(state(fetch, subsample)) == name
+    """The last of the fullest stages, or the byte budget where only downloads wait for room."""
+    assert limiting_stage(state(fetch, subsample, waiting)) == name
 
 
 @pytest.mark.anyio
