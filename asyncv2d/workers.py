@@ -45,6 +45,7 @@ class _Worker:
         self._calls = process.stdin
         self._answers = BufferedByteReceiveStream(process.stdout)
         self._last_words = b""
+        self._heard_all = anyio.Event()
 
     @property
     def alive(self) -> bool:
@@ -58,6 +59,8 @@ class _Worker:
                 self._last_words = (self._last_words + chunk)[-_STDERR_TAIL:]
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
+        finally:
+            self._heard_all.set()
 
     async def receive(self) -> tuple[str, Any]:
         try:
@@ -85,6 +88,7 @@ class _Worker:
     async def _death(self) -> WorkerDiedError:
         with anyio.move_on_after(5):
             await self.process.wait()
+            await self._heard_all.wait()
         words = self._last_words.decode(errors="replace").strip()
         return WorkerDiedError(
             f"the worker process ended with code {self.process.returncode}"
