@@ -113,7 +113,7 @@ class _ShardRun:
         if shard.error is None:
             try:
                 await to_thread.run_sync(shard.publish)
-            except Exception as error:  # noqa: BLE001 — as above
+            except Exception as error:  # noqa: BLE001 — whatever fails costs its shard
                 shard.give_up(_reason("cannot publish", error))
         await self._reports.send(shard.report())
         self._slots.release()
