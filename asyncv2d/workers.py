@@ -174,7 +174,7 @@ class WorkerPool:
     async def _spawn(self) -> _Worker:
         with anyio.CancelScope(shield=True):  # half a start could not be undone
             process = await anyio.open_process(
-                [sys.executable, "-P", "-m", "asyncv2d.worker_main"],
+                [sys.executable, "-u", "-P", "-m", "asyncv2d.worker_main"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

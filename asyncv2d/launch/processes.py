@@ -72,7 +72,7 @@ class _Place:
         # A session of its own: Ctrl-C in the terminal reaches the launcher alone, which decides.
         with anyio.CancelScope(shield=True):  # half a start could not be undone
             process = await anyio.open_process(
-                [sys.executable, "-P", "-m", "asyncv2d.launch.loop"],
+                [sys.executable, "-u", "-P", "-m", "asyncv2d.launch.loop"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None,
