@@ -9,11 +9,11 @@ import anyio
 
 
 class ByteBudget:
-    """Limits the bytes that all bodies in flight hold together in memory and on tmpfs.
+    """Limits the bytes that all bodies in flight hold together in one place.
 
     Requests are served in order. A body of unknown length grows as it arrives; the oldest body in
     flight may always grow, so bodies that wait for each other cannot come to a standstill, and the
-    limit is exceeded by one body's share at most.
+    limit is exceeded by one body at most. What asks for room *now* never exceeds it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -37,6 +37,21 @@ class ByteBudget:
             lease.close()
             raise
         return lease
+
+    def lease_now(self, size: int) -> Lease | None:
+        """Take ``size`` bytes out of the budget if they are there."""
+        lease = Lease(self)
+        self._leases[lease] = None
+        if lease.grow_now(size):
+            return lease
+        lease.close()
+        return None
+
+    def _take_now(self, lease: Lease, size: int) -> bool:
+        if self._waiting or self.used + size > self.limit:
+            return False
+        self._grant(lease, size)
+        return True
 
     async def _take(self, lease: Lease, size: int) -> None:
         if not self._waiting and self._may(lease, size):
@@ -95,6 +110,10 @@ class Lease:
     async def grow(self, size: int) -> None:
         """Take ``size`` more bytes."""
         await self.budget._take(self, size)
+
+    def grow_now(self, size: int) -> bool:
+        """Take ``size`` more bytes if they are there; False, and nothing taken, if not."""
+        return self.budget._take_now(self, size)
 
     def shrink(self, size: int) -> None:
         """Give ``size`` bytes back."""

@@ -43,7 +43,8 @@ async def open_engine(
     """Start the workers and build the pipeline. ``folders`` are the engine's own."""
     distribution = config.distribution
     budget = ByteBudget(distribution.loop_budget)
-    context = FetchContext(Spool(folders, budget), distribution.downloads)
+    disk = ByteBudget(_disk_room(folders.large) // distribution.loop_count)
+    context = FetchContext(Spool(folders, budget, disk), distribution.downloads)
     async with open_pool(distribution.worker_count, partial(prepare, config.plan)) as pool:
         work = _Subsample(config, pool, folders.fast, save_caption=save_caption)
         fetch = Stage(
@@ -60,6 +61,11 @@ async def open_engine(
             timeout_cause=Cause.WORKER_TIMEOUT,
         )
         yield Engine(Pipeline.of(fetch).then(subsample), budget, pool)
+
+
+def _disk_room(folder: Path) -> int:
+    """Half of what is free: the dataset may have to grow on the same disk."""
+    return shutil.disk_usage(folder).free // 2
 
 
 def _download_deadline(config: Config) -> float:

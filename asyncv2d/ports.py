@@ -38,11 +38,14 @@ class Reader(Protocol):
 class BodyWriter(Protocol):
     """Takes a body in chunks as it arrives."""
 
-    async def expect(self, size: int) -> None:
-        """The body will have ``size`` bytes; waits until there is room."""
+    def fits(self, size: int) -> bool:
+        """Take room for ``size`` bytes if there is some now; else hang up, and ``reserve``."""
+
+    async def reserve(self, size: int) -> None:
+        """Wait for room for ``size`` bytes, then ask for the body again."""
 
     async def write(self, chunk: bytes) -> None:
-        """Append ``chunk``; waits while the byte budget is used up."""
+        """Append ``chunk``."""
 
     async def finish(self) -> Blob:
         """The whole body, now owned by the caller."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class _ShardRun:
             self._open[spec.id] = shard
             records = enumerate(self._reader.records(spec))
             sent = 0
-            try:
+            with _costs_at_most(shard, "cannot read"):
                 await to_thread.run_sync(shard.begin)
                 while batch := await to_thread.run_sync(_next_batch, records):
                     for index, record in batch:
@@ -79,19 +79,15 @@ class _ShardRun:
                         yield self._row(spec.id, index, record)
                     if shard.error is not None:
                         break
-                shard.ends_after(sent)
-            except Exception as error:  # noqa: BLE001 — whatever a reader raises costs its shard
-                shard.give_up(_reason("cannot read", error))
-                shard.ends_after(sent)
+            shard.ends_after(sent)
             self._finish_if_complete(shard)
 
     async def _take(self, outcome: Ok[Processed] | Failed) -> None:
         """Hand one outcome to its shard, and finish the shard with its last one."""
         shard = self._open[outcome.row.shard]
         try:
-            await to_thread.run_sync(shard.add, outcome)
-        except Exception as error:  # noqa: BLE001 — whatever a writer raises costs its shard
-            shard.give_up(_reason("cannot write", error))
+            with _costs_at_most(shard, "cannot write"):
+                await to_thread.run_sync(shard.add, outcome)
         finally:
             _close(outcome)
         self._finish_if_complete(shard)
@@ -111,12 +107,23 @@ class _ShardRun:
     async def _publish(self, shard: OpenShard) -> None:
         """Publish beside the pipeline, which goes on with other shards."""
         if shard.error is None:
-            try:
+            with _costs_at_most(shard, "cannot publish"):
                 await to_thread.run_sync(shard.publish)
-            except Exception as error:  # noqa: BLE001 — whatever fails costs its shard
-                shard.give_up(_reason("cannot publish", error))
         await self._reports.send(shard.report())
         self._slots.release()
+
+
+@contextmanager
+def _costs_at_most(shard: OpenShard, what: str) -> Iterator[None]:
+    """Give the shard up where its reader or writer fails, however: the others go on.
+
+    Nothing is hidden: the shard is tried again, and if that fails too, the summary says why and the
+    exit code is 1.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 — a reader or writer may be anybody's plug-in
+        shard.give_up(_reason(what, error))
 
 
 def _reason(what: str, error: Exception) -> str:

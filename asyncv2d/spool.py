@@ -19,7 +19,7 @@ from typing import BinaryIO
 from anyio import to_thread
 
 from asyncv2d.budget import ByteBudget, Lease
-from asyncv2d.types import Blob, RunError, UserError
+from asyncv2d.types import Blob, Cause, ItemError, RunError, UserError
 
 INLINE_BYTES = 1 << 20
 _SHARES = 8  # a body may take this part of the budget, an eighth
@@ -31,7 +31,10 @@ _LOCK = "lock"
 
 @dataclass(frozen=True, slots=True)
 class SpoolFolders:
-    """Where bodies lie: ``fast`` is on tmpfs if that has room, ``large`` is in ``tmp_dir``."""
+    """Where bodies lie: ``fast`` is on tmpfs if that has room, ``large`` is in ``tmp_dir``.
+
+    Both are absolute: other processes use them too.
+    """
 
     fast: Path
     large: Path
@@ -53,22 +56,20 @@ class SpoolFolders:
 class Spool:
     """Makes Blobs out of bodies that arrive in chunks.
 
-    One body gets a share of the budget at most; a larger one goes to the disk and does not count,
-    so a single film cannot hold up everything else.
+    A body lies in memory or on tmpfs, within ``budget``. One that is larger than its share of that,
+    or finds no room there while it arrives, lies in ``tmp_dir``, within ``disk``.
     """
 
-    def __init__(self, folders: SpoolFolders, budget: ByteBudget) -> None:
+    def __init__(self, folders: SpoolFolders, budget: ByteBudget, disk: ByteBudget) -> None:
         self.folders = folders
         self.budget = budget
+        self.disk = disk
         self.share = max(1, budget.limit // _SHARES)
         self._usual_size = min(INLINE_BYTES, self.share)
 
     @asynccontextmanager
     async def body(self) -> AsyncIterator[SpooledBody]:
-        """Open a body; waits for room for one of usual size. Unless finished, it is dropped.
-
-        Open it before asking a server: one that answers should not have to wait for room here.
-        """
+        """Open a body; waits for room for one of usual size. Unless finished, it is dropped."""
         body = SpooledBody(self, await self.budget.lease(self._usual_size))
         try:
             yield body
@@ -92,35 +93,72 @@ class SpooledBody:
     _buffered: int = 0
     _path: Path | None = None
     _file: BinaryIO | None = None
-    _is_large: bool = False
     _finished: bool = False
 
-    async def expect(self, size: int) -> None:
-        """The body will have ``size`` bytes: take so much of the budget, or give the rest back."""
-        self._is_large |= size > self.spool.share
-        await self._account(self._small_share if self._is_large else size)
+    def fits(self, size: int) -> bool:
+        """Take room for ``size`` bytes if there is some now.
+
+        If not, hang up rather than keep a server waiting, ``reserve``, and ask again. Raises
+        ItemError (too_large) if there will never be room.
+        """
+        if size > self.spool.disk.limit:
+            detail = f"{size} bytes are more than tmp_dir has room for ({self.spool.disk.limit})"
+            raise ItemError(Cause.TOO_LARGE, detail)
+        if self.lease.budget is not self._budget_for(size):
+            return self._move_lease(self._budget_for(size).lease_now(size))
+        missing = size - self.lease.size
+        if missing <= 0:
+            self.lease.shrink(-missing)
+        return missing <= 0 or self.lease.grow_now(missing)
+
+    def _move_lease(self, lease: Lease | None) -> bool:
+        if lease is None:
+            return False
+        self.lease.close()
+        self.lease = lease
+        return True
+
+    async def reserve(self, size: int) -> None:
+        """Wait for room for ``size`` bytes."""
+        # Given back first: a body that holds some and waits for more would be in the others' way.
+        self.lease.close()
+        self.lease = await self._budget_for(size).lease(size)
 
     async def write(self, chunk: bytes) -> None:
-        """Append ``chunk``; waits while the byte budget is used up."""
+        """Append ``chunk``. Goes to the disk where it finds no room in the byte budget."""
         self.size += len(chunk)
         self._chunks.append(chunk)
         self._buffered += len(chunk)
-        self._is_large |= self.size > self.spool.share
-        if self.size > self.lease.size and not self._is_large:
-            await self._account(min(max(self.size, self.lease.size * 2), self.spool.share))
+        if self.size > self.lease.size:
+            await self._grow()
         if self._buffered > INLINE_BYTES:
             await self._flush()
 
-    @property
-    def _small_share(self) -> int:
-        """What a body counts that goes to the disk: the chunks on their way there."""
-        return min(INLINE_BYTES, self.spool.share)
+    def _budget_for(self, size: int) -> ByteBudget:
+        return self.spool.disk if size > self.spool.share else self.spool.budget
 
-    async def _account(self, size: int) -> None:
-        if size > self.lease.size:
-            await self.lease.grow(size - self.lease.size)
-        else:
-            self.lease.shrink(self.lease.size - size)
+    @property
+    def _is_on_disk(self) -> bool:
+        return self.lease.budget is self.spool.disk
+
+    async def _grow(self) -> None:
+        """Make room for what came beyond what was expected: doubling, so that it is rarely done."""
+        wanted = max(self.size, 2 * self.lease.size)
+        if self._is_on_disk:
+            await self.lease.grow(wanted - self.lease.size)
+        elif self.size > self.spool.share or not self._grow_in_place(wanted):
+            await self._move_to_disk(wanted)
+
+    def _grow_in_place(self, wanted: int) -> bool:
+        return self.lease.grow_now(min(wanted, self.spool.share) - self.lease.size)
+
+    async def _move_to_disk(self, wanted: int) -> None:
+        left = self.lease
+        try:
+            self.lease = await self.spool.disk.lease(wanted)
+            await self._flush()
+        finally:
+            left.close()
 
     async def finish(self) -> Blob:
         """The whole body, now owned by the caller."""
@@ -131,8 +169,7 @@ class SpooledBody:
             self._file.close()
             blob = Blob(self.size, path=self._path, on_close=self._remove)
         self._chunks.clear()
-        if not self._is_large:
-            await self._account(self.size)
+        self.lease.shrink(self.lease.size - self.size)
         self._finished = True
         self.spool.learn(self.size)
         return blob
@@ -148,33 +185,24 @@ class SpooledBody:
     async def _flush(self) -> None:
         chunks, self._chunks, self._buffered = self._chunks, [], 0
         await to_thread.run_sync(self._write_out, chunks)
-        if self._is_large:
-            await self._account(self._small_share)
 
     def _write_out(self, chunks: list[bytes]) -> None:
-        folders = self.spool.folders
+        folder = self.spool.folders.large if self._is_on_disk else self.spool.folders.fast
         try:
+            if self._path is not None and self._path.parent != folder:
+                self._move(self._path, folder)
             if self._file is None:
-                self._begin_file(folders.large if self._is_large else folders.fast)
-            elif self._is_large:
-                self._move_to(folders.large)
-            assert self._file is not None
+                handle, name = tempfile.mkstemp(dir=folder, prefix="body-")
+                self._file, self._path = os.fdopen(handle, "wb"), Path(name)
             self._file.writelines(chunks)
             self._file.flush()
         except OSError as error:  # not the row's fault, and no row would fare better
-            raise RunError(f"cannot keep downloads: {error.strerror}") from error
+            raise RunError(f"cannot keep downloads: {error.strerror or error}") from error
 
-    def _begin_file(self, folder: Path) -> None:
-        handle, name = tempfile.mkstemp(dir=folder, prefix="body-")
-        self._file, self._path = os.fdopen(handle, "wb"), Path(name)
-
-    def _move_to(self, folder: Path) -> None:
+    def _move(self, path: Path, folder: Path) -> None:
         assert self._file is not None
-        assert self._path is not None
-        if self._path.parent == folder:
-            return
         self._file.close()
-        self._path = Path(shutil.move(self._path, folder))
+        self._path = Path(shutil.move(path, folder))
         self._file = self._path.open("ab")
 
     def _remove(self) -> None:
@@ -195,6 +223,7 @@ def spool_folders(tmp_dir: Path, room: int) -> Iterator[SpoolFolders]:
         _remove_left_behind(place)
     with ExitStack() as stack:
         try:
+            tmp_dir = tmp_dir.absolute()
             tmp_dir.mkdir(parents=True, exist_ok=True)
             large = stack.enter_context(_own_folder(tmp_dir))
             fast = stack.enter_context(_own_folder(_SHARED_MEMORY)) if _has_room(room) else large

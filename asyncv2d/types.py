@@ -102,6 +102,10 @@ class RunError(Exception):
         return error if isinstance(error, RunError) else None
 
 
+class WorkerError(Exception):
+    """An error nobody foresaw, in a worker process; its text is the traceback."""
+
+
 class UserError(RunError):
     """A mistake in the arguments, the configuration or the input."""
 

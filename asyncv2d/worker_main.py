@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from asyncv2d.types import ItemError, RunError, WorkerError
+
 LENGTH = struct.Struct(">Q")
 _PR_SET_PDEATHSIG = 1
 
@@ -22,26 +24,28 @@ def main() -> None:
     _die_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
-    _send(answers, ("ready", None))
+    _send(answers, _message("ready", None))
     while (call := _receive(sys.stdin.buffer)) is not None:
         _send(answers, _answer(*call))
 
 
-def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
+def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+    """Call ``function``; its value, or what it raised, as a message.
+
+    The errors that stages are to raise travel as they are. Any other, and a value that cannot be
+    sent, is a bug here, and its traceback travels as text: its class may mean something else to the
+    parent (a TimeoutError), or not survive pickling.
+    """
     try:
-        return "value", function(*args)
-    except Exception as error:  # noqa: BLE001 — the pool raises it again
-        error.add_note("".join(traceback.format_exception(error)))
-        return "error", _portable(error)
+        return _message("value", function(*args))
+    except (ItemError, RunError) as error:
+        return _message("error", error)
+    except Exception:  # noqa: BLE001 — the parent raises it again, and the row's cause is ``bug``
+        return _message("error", WorkerError(traceback.format_exc()))
 
 
-def _portable(error: Exception) -> Exception:
-    """The error, or its traceback as text where it would not survive the way."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 — any class can fail at this in its own way
-        return RuntimeError("".join(error.__notes__))
-    return error
+def _message(kind: str, content: Any) -> bytes:
+    return pickle.dumps((kind, content), pickle.HIGHEST_PROTOCOL)
 
 
 def _receive(stream: BinaryIO) -> Any:
@@ -51,12 +55,8 @@ def _receive(stream: BinaryIO) -> Any:
     return pickle.loads(stream.read(LENGTH.unpack(header)[0]))
 
 
-def _send(stream: BinaryIO, message: tuple[str, Any]) -> None:
-    try:
-        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    except Exception as error:  # noqa: BLE001 — an answer that cannot be pickled is an error too
-        data = pickle.dumps(("error", RuntimeError(f"cannot send {message!r:.500}: {error!r}")))
-    stream.write(LENGTH.pack(len(data)) + data)
+def _send(stream: BinaryIO, message: bytes) -> None:
+    stream.write(LENGTH.pack(len(message)) + message)
     stream.flush()
 
 

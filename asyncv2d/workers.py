@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import pickle
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
@@ -19,6 +18,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from asyncv2d.child import start_python
 from asyncv2d.types import RunError
 from asyncv2d.worker_main import LENGTH
 
@@ -111,7 +111,8 @@ class WorkerPool:
     ) -> T:
         """Call ``function`` (importable by name, with arguments that pickle) in a worker.
 
-        Raises what the function raises, WorkerDiedError, or TimeoutError if the call takes longer
+        Raises ItemError and RunError as the function raises them, WorkerError with the traceback of
+        anything else, WorkerDiedError, or TimeoutError if the call takes longer
         than ``timeout_s`` once a worker is free. Both that and cancelling kill the worker.
         """
         request = pickle.dumps((function, args), pickle.HIGHEST_PROTOCOL)
@@ -161,7 +162,8 @@ class WorkerPool:
                     await worker.receive()
                     kind, value = await worker.call(self._warm_up)
                     if kind == "error":
-                        raise RunError(f"worker processes cannot be started: {value!r}")
+                        last_line = str(value).strip().splitlines()[-1]
+                        raise RunError(f"worker processes cannot be started: {last_line}")
             except (WorkerDiedError, TimeoutError) as error:
                 reason = str(error) or f"not ready within {_START_DEADLINE_S:g} s"
                 self._all.discard(worker)
@@ -172,13 +174,7 @@ class WorkerPool:
         raise RunError(f"worker processes cannot be started: {reason}")
 
     async def _spawn(self) -> _Worker:
-        with anyio.CancelScope(shield=True):  # half a start could not be undone
-            process = await anyio.open_process(
-                [sys.executable, "-u", "-P", "-m", "asyncv2d.worker_main"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
+        process = await start_python("asyncv2d.worker_main", stderr=subprocess.PIPE)
         worker = _Worker(process)
         self._all.add(worker)
         self._tasks.start_soon(worker.listen)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import asdict
@@ -12,6 +10,7 @@ from typing import Any
 import anyio
 from anyio.abc import Process
 
+from asyncv2d.child import start_python
 from asyncv2d.launch import protocol
 from asyncv2d.launch.launcher import Control, Mission, ShardQueue
 from asyncv2d.progress import merged
@@ -70,14 +69,7 @@ class _Place:
 
     async def _run_one(self) -> int:
         # A session of its own: Ctrl-C in the terminal reaches the launcher alone, which decides.
-        with anyio.CancelScope(shield=True):  # half a start could not be undone
-            process = await anyio.open_process(
-                [sys.executable, "-u", "-P", "-m", "asyncv2d.launch.loop"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=None,
-                start_new_session=True,
-            )
+        process = await start_python("asyncv2d.launch.loop", stderr=None, own_session=True)
         try:
             await self._converse(process)
         finally:

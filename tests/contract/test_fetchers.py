@@ -41,7 +41,7 @@ def fetcher(kind: str, **settings: Any) -> Fetcher:
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     """A spool that shows what is left in it."""
-    return Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(1 << 30))
+    return Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(1 << 30), ByteBudget(1 << 30))
 
 
 async def fetch(spool: Spool, url: str, kind: str = "http", **settings: Any) -> Fetched:
@@ -105,6 +105,29 @@ class TestHttp:
         assert got.attempts == 1
         got.close()
         assert spool.budget.used == 0
+
+    async def test_a_server_is_not_kept_waiting_for_room(
+        self, server: Server, spool: Spool, videos: Mapping[str, bytes]
+    ) -> None:
+        """Without room for what is announced it hangs up, and asks again: the same attempt."""
+        url, got = server.url("ok/short.mp4"), []
+        others = await spool.budget.lease(spool.budget.limit - 100)
+        for _ in range(200):
+            spool.learn(1)  # so small a body is usual that the first request is sent
+
+        async def get() -> None:
+            got.append(await fetch(spool, url))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get)
+            with anyio.fail_after(30):
+                while spool.budget.waiting == 0:
+                    await anyio.lowlevel.checkpoint()
+            others.close()
+        assert got[0].media["video"].read() == videos["short.mp4"]
+        assert got[0].attempts == 1
+        assert server.count("ok/short.mp4") == 2
+        got[0].close()
 
     @pytest.mark.parametrize(
         ("path", "cause"),

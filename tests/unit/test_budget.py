@@ -93,6 +93,24 @@ def test_the_budget_holds(bodies: list[tuple[int, list[int], int]], broken_off: 
 
 
 @pytest.mark.anyio
+async def test_now_means_within_the_limit_and_in_order() -> None:
+    """Who does not wait gets only what is free, and does not overtake those who do."""
+    budget = ByteBudget(LIMIT)
+    first = await budget.lease(60)
+    assert budget.lease_now(41) is None
+    assert not first.grow_now(41)
+    second = budget.lease_now(30)
+    assert second is not None
+    assert budget.used == 90
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(budget.lease, 50)
+        await anyio.wait_all_tasks_blocked()
+        assert not second.grow_now(1)
+        assert budget.lease_now(1) is None
+        first.close()
+
+
+@pytest.mark.anyio
 async def test_what_is_given_back_serves_the_next() -> None:
     """A body that turns out smaller than it was thought makes room at once."""
     budget = ByteBudget(LIMIT)

@@ -12,7 +12,7 @@ import pytest
 from asyncv2d import spool as module
 from asyncv2d.budget import ByteBudget
 from asyncv2d.spool import INLINE_BYTES, Spool, SpoolFolders, spool_folders
-from asyncv2d.types import RunError, UserError
+from asyncv2d.types import Cause, ItemError, RunError, UserError
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +23,7 @@ def spool(tmp_path: Path) -> Spool:
     folders = SpoolFolders(tmp_path / "fast", tmp_path / "large")
     folders.fast.mkdir()
     folders.large.mkdir()
-    return Spool(folders, ByteBudget(24 * INLINE_BYTES))
+    return Spool(folders, ByteBudget(24 * INLINE_BYTES), ByteBudget(100 * INLINE_BYTES))
 
 
 def left_in(spool: Spool) -> list[Path]:
@@ -48,7 +48,7 @@ async def test_a_large_body_is_a_file(spool: Spool) -> None:
     """Its file holds every byte in order, and is gone once it is closed."""
     chunks = [bytes([number]) * 100_000 for number in range(25)]
     async with spool.body() as body:
-        await body.expect(2_500_000)
+        assert body.fits(2_500_000)
         for chunk in chunks:
             await body.write(chunk)
         blob = await body.finish()
@@ -64,21 +64,61 @@ async def test_a_large_body_is_a_file(spool: Spool) -> None:
 
 @pytest.mark.parametrize("announced", [False, True])
 async def test_a_body_beyond_its_share_goes_to_the_disk(spool: Spool, announced: bool) -> None:
-    """It counts no more than what is on its way there, so it does not hold up the others."""
+    """It takes nothing of what others have in memory, but counts on the disk."""
     chunks = [bytes([number]) * INLINE_BYTES for number in range(30)]
     async with spool.body() as body:
         if announced:
-            await body.expect(30 * INLINE_BYTES)
+            assert body.fits(30 * INLINE_BYTES)
         for chunk in chunks:
             await body.write(chunk)
         blob = await body.finish()
     assert blob.path is not None
     assert blob.path.parent == spool.folders.large
     assert blob.read() == b"".join(chunks)
-    assert spool.budget.used == INLINE_BYTES
+    assert (spool.budget.used, spool.disk.used) == (0, 30 * INLINE_BYTES)
     blob.close()
     assert not left_in(spool)
+    assert spool.disk.used == 0
+
+
+async def test_a_transfer_never_waits_for_room_in_memory(spool: Spool) -> None:
+    """One that grows where there is no more room goes on to the disk, and loses no byte."""
+    async with spool.body() as body:
+        await body.write(b"a" * 1_500_000)
+        others = await spool.budget.lease(spool.budget.limit - spool.budget.used)
+        with anyio.fail_after(10):
+            await body.write(b"b" * 1_400_000)
+        blob = await body.finish()
+    assert blob.read() == b"a" * 1_500_000 + b"b" * 1_400_000
+    assert blob.path is not None
+    assert blob.path.parent == spool.folders.large
+    blob.close()
+    others.close()
+    assert (spool.budget.used, spool.disk.used) == (0, 0)
+    assert not left_in(spool)
+
+
+async def test_what_does_not_fit_now_is_reserved(spool: Spool) -> None:
+    """A body without room says so at once, holds nothing while it waits, and fits afterwards."""
+    others = await spool.budget.lease(spool.budget.limit - INLINE_BYTES)
+    async with spool.body() as body:
+        assert not body.fits(2 * INLINE_BYTES)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(body.reserve, 2 * INLINE_BYTES)
+            await anyio.wait_all_tasks_blocked()
+            assert spool.budget.used == others.size
+            others.close()
+        assert body.fits(2 * INLINE_BYTES)
+        assert spool.budget.used == 2 * INLINE_BYTES
     assert spool.budget.used == 0
+
+
+async def test_what_can_never_fit_is_too_large(spool: Spool) -> None:
+    """A body larger than the room on the disk fails its row, not the run."""
+    async with spool.body() as body:
+        with pytest.raises(ItemError) as caught:
+            body.fits(spool.disk.limit + 1)
+    assert caught.value.cause is Cause.TOO_LARGE
 
 
 async def test_what_is_usual_is_learnt(spool: Spool) -> None:
@@ -126,7 +166,8 @@ async def test_cancelled_while_waiting(spool: Spool) -> None:
 
 async def test_a_full_disk_ends_the_run(tmp_path: Path) -> None:
     """No row is blamed for a temporary folder that cannot be written to."""
-    gone = Spool(SpoolFolders(tmp_path / "gone", tmp_path / "gone"), ByteBudget(80 * INLINE_BYTES))
+    folder, budget = tmp_path / "gone", ByteBudget(80 * INLINE_BYTES)
+    gone = Spool(SpoolFolders(folder, folder), budget, ByteBudget(1))
     with pytest.raises(RunError, match="cannot keep downloads: No such file"):
         async with gone.body() as body:
             await body.write(b"x" * 2 * INLINE_BYTES)
@@ -182,6 +223,13 @@ class TestFolder:
             "asyncv2d-spool-b",
             "other",
         ]
+
+    def test_a_relative_tmp_dir(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Paths are absolute, since they go to other processes and are compared."""
+        monkeypatch.chdir(tmp_path)
+        with spool_folders(Path("here"), 1) as folders:
+            assert folders.large.is_absolute()
+            assert folders.large.parent == tmp_path / "here"
 
     def test_two_at_once(self, tmp_path: Path) -> None:
         """Two runs have a folder each, and neither removes the other's."""

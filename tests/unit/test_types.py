@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_blob_reads_from_memory_or_file(tmp_path: Path) -> None:
 def test_closing_closes_every_body() -> None:
     """Closing what was fetched or made closes all of its bodies."""
     closed: list[int] = []
-    bodies = [Blob(1, b"x", on_close=lambda number=n: closed.append(number)) for n in range(2)]  # type: ignore[misc]
+    bodies = [Blob(1, b"x", on_close=partial(closed.append, n)) for n in range(2)]
     Fetched(Row(0, "k", "u"), {"video": bodies[0]}).close()
     Sample("k", {"mp4": bodies[1]}, {}).close()
     assert closed == [0, 1]

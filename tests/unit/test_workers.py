@@ -8,13 +8,14 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
 from asyncv2d import workers
-from asyncv2d.types import RunError
+from asyncv2d.types import Cause, ItemError, RunError, WorkerError
 from asyncv2d.workers import WorkerDiedError, WorkerPool, open_pool
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +23,7 @@ Until = Callable[..., None]
 
 # Functions that a worker can import by name: those of the standard library.
 KILL_ITSELF = "__import__('os').kill(__import__('os').getpid(), 9)"
+RAISE = "[(_ for _ in ()).throw({}) for t in [__import__('asyncv2d.types').types]]"
 BLOCK = "__import__('time').sleep(1000)"
 
 
@@ -63,18 +65,33 @@ async def test_large_values_go_both_ways() -> None:
 
 
 async def test_an_exception_comes_back() -> None:
-    """What a call raises is raised here, with the worker's traceback, and costs no worker."""
+    """What nobody foresaw comes back as a WorkerError with its traceback, and costs no worker."""
     async with pool_of(1) as (pool, pids):
-        with pytest.raises(ZeroDivisionError) as caught:
+        with pytest.raises(WorkerError, match=r"(?s)worker_main\.py.*ZeroDivisionError"):
             await pool.run(operator.truediv, 1, 0)
-        assert "worker_main.py" in "".join(caught.value.__notes__)
         assert [await pool.run(os.getpid)] == pids
+
+
+async def test_what_stages_raise_comes_back_as_it_is() -> None:
+    """An ItemError keeps its cause, its words and its facts."""
+    async with pool_of(1) as (pool, _):
+        with pytest.raises(ItemError) as caught:
+            await pool.run(eval, RAISE.format("t.ItemError(t.Cause.CORRUPT, 'broken', frames=3)"))
+        assert caught.value.cause is Cause.CORRUPT
+        assert (caught.value.detail, caught.value.facts) == ("broken", {"frames": 3})
+
+
+async def test_a_timeout_inside_a_call_is_not_the_call_s() -> None:
+    """TimeoutError means that the call took too long, never that something in it did."""
+    async with pool_of(1) as (pool, _):
+        with pytest.raises(WorkerError, match="TimeoutError: a socket's"):
+            await pool.run(eval, RAISE.format('TimeoutError("a socket\'s")'), timeout_s=60)
 
 
 async def test_an_answer_that_cannot_be_sent() -> None:
     """A value that cannot be pickled is an error that shows it, and costs no worker."""
     async with pool_of(1) as (pool, pids):
-        with pytest.raises(RuntimeError, match=r"cannot send.*<lambda>"):
+        with pytest.raises(WorkerError, match=r"<lambda>"):
             await pool.run(eval, "lambda: 0")
         assert [await pool.run(os.getpid)] == pids
 
@@ -190,11 +207,11 @@ async def test_workers_that_die_at_their_start() -> None:
 async def test_a_warm_up_that_fails() -> None:
     """An installation that does not work ends the run with its reason."""
     with pytest.raises(ExceptionGroup) as caught:
-        async with open_pool(1, dict.popitem) as pool:  # type: ignore[arg-type]
+        async with open_pool(1, partial(int, "x")) as pool:
             await pool.run(os.getpid)
     error = RunError.found_in(caught.value)
     assert error is not None
-    assert "cannot be started: TypeError" in str(error)
+    assert "cannot be started: ValueError" in str(error)
 
 
 async def test_workers_that_start_too_slowly(monkeypatch: pytest.MonkeyPatch) -> None:

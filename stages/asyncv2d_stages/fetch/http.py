@@ -90,32 +90,36 @@ class _Downloads:
 
         progress = _Progress()
         try:
-            async with (
-                self._spool.body() as body,
-                self._session.get(url, max_redirects=_MAX_REDIRECTS) as response,
-            ):
-                progress.answered = True
-                _check_answer(response)
-                await self._receive(response, body, progress)
-                return await body.finish(), {"http_status": response.status}
+            async with self._spool.body() as body:
+                while (size := await self._ask(url, body, progress)) is not None:
+                    await body.reserve(size)
+                return await body.finish(), {"http_status": progress.status}
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError) as error:
             if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):  # not the row's fault
                 raise RunError(_TOO_MANY_FILES) from error
             raise _explained(error, progress) from error
 
+    async def _ask(self, url: str, body: BodyWriter, progress: _Progress) -> int | None:
+        """Receive the body; or its size, if there is no room for that now."""
+        progress.status = None
+        async with self._session.get(url, max_redirects=_MAX_REDIRECTS) as response:
+            progress.status = response.status
+            _check_answer(response)
+            size = _announced_size(response)
+            _check_size(size or 0, self._settings.max_bytes)
+            if size is not None and not body.fits(size):
+                return size
+            await self._receive(response, body, progress)
+        return None
+
     async def _receive(
         self, response: aiohttp.ClientResponse, body: BodyWriter, progress: _Progress
     ) -> None:
-        limit = self._settings.max_bytes
-        # With a compressed transfer the length is not that of the body.
-        if "Content-Encoding" not in response.headers and response.content_length is not None:
-            _check_size(response.content_length, limit)
-            await body.expect(response.content_length)
         async for chunk in response.content.iter_chunked(_CHUNK):
             if progress.received == 0:
                 _check_start(chunk)
             progress.received += len(chunk)
-            _check_size(progress.received, limit)
+            _check_size(progress.received, self._settings.max_bytes)
             await body.write(chunk)
         if progress.received == 0:
             raise ItemError(Cause.EMPTY, "the server sent an empty body", http_status=200)
@@ -124,7 +128,7 @@ class _Downloads:
 class _Progress:
     """How far an attempt came, to tell what a timeout means."""
 
-    answered = False
+    status: int | None = None
     received = 0
 
 
@@ -132,6 +136,11 @@ def _backoff(attempts: int) -> float:
     """Seconds to wait: doubling, with jitter so that rows of one host do not come back at once."""
     longest = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (attempts - 1))
     return random.uniform(longest / 2, longest)
+
+
+def _announced_size(response: aiohttp.ClientResponse) -> int | None:
+    """The body's length, unless the transfer is compressed: then it is that of what is sent."""
+    return None if "Content-Encoding" in response.headers else response.content_length
 
 
 def _check_answer(response: aiohttp.ClientResponse) -> None:
@@ -178,7 +187,7 @@ def _explained(error: Exception, progress: _Progress) -> ItemError:
     import aiohttp
 
     text = str(error) or type(error).__name__
-    status = 200 if progress.answered else None
+    status = progress.status
     causes: list[tuple[type[Exception] | tuple[type[Exception], ...], Cause]] = [
         (aiohttp.InvalidURL, Cause.BAD_URL),
         (aiohttp.TooManyRedirects, Cause.REDIRECTS),
@@ -186,7 +195,10 @@ def _explained(error: Exception, progress: _Progress) -> ItemError:
         (aiohttp.ClientConnectorDNSError, Cause.DNS),
         ((aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError), _broken(progress)),
         # aiohttp has a class of its own for "no byte in time"; a plain one is the total time.
-        (aiohttp.ServerTimeoutError, Cause.STALLED if progress.answered else Cause.TIMEOUT),
+        (
+            aiohttp.ServerTimeoutError,
+            Cause.STALLED if progress.status is not None else Cause.TIMEOUT,
+        ),
         (TimeoutError, Cause.TIMEOUT),
         (aiohttp.ClientResponseError, Cause.CONNECT),
         ((aiohttp.ClientError, OSError), _broken(progress)),
@@ -200,4 +212,4 @@ def _explained(error: Exception, progress: _Progress) -> ItemError:
 
 def _broken(progress: _Progress) -> Cause:
     """A connection that broke after the answer began left the body cut off."""
-    return Cause.TRUNCATED if progress.answered else Cause.CONNECT
+    return Cause.TRUNCATED if progress.status is not None else Cause.CONNECT

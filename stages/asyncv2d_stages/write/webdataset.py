@@ -22,7 +22,7 @@ class WebdatasetWriter(Settings):
 class _TarShard:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._archive = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
+        self._archive = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115 — closed by close
 
     def write(self, sample: Sample) -> None:
         """Append one sample; the same sample always gives the same bytes."""

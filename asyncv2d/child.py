@@ -1,0 +1,28 @@
+"""Starts the program's own processes: workers and loops."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import anyio
+from anyio.abc import Process
+
+
+async def start_python(module: str, *, stderr: int | None, own_session: bool = False) -> Process:
+    """Run ``module`` in a Python process that is talked to over its stdin and stdout.
+
+    ``stderr`` is as for subprocess.Popen. ``own_session`` keeps Ctrl-C in the terminal from it.
+    """
+    # -u: what it prints before it dies arrives. -P: files in the user's folder are not imported.
+    command = [sys.executable, "-u", "-P", "-m", module]
+    process: Process
+    with anyio.CancelScope(shield=True):  # half a start could not be undone
+        process = await anyio.open_process(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=own_session,
+        )
+    return process
