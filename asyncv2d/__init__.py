@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncv2d.report import Summary
     from asyncv2d.session import Session
     from asyncv2d.session import open_session as open  # noqa: A004 — asyncv2d.open reads well
+    from asyncv2d.standalone import process
     from asyncv2d.types import (
         Blob,
         Cause,
@@ -48,6 +49,7 @@ __all__ = [
     "UserError",
     "download",
     "open",
+    "process",
     "video2dataset",
 ]
 
@@ -57,6 +59,7 @@ _HOMES = {
     "Summary": "report",
     "UnpublishedError": "api",
     "download": "api",
+    "process": "standalone",
     "video2dataset": "api",
 }
 

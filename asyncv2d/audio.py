@@ -1,8 +1,8 @@
 """Gives clips their sound, in one pass over the audio stream once all spans are known.
 
-Packets are copied where their codec may live in MP4 and can be joined at any packet; else the sound
-is decoded, cut at the exact sample and encoded as AAC. Either way its times are those of the
-picture, so they stay together.
+Packets are copied where their codec fits the file and can be joined at any packet; else the sound
+is decoded, cut at the exact sample and encoded. Either way its times are those of the picture, so
+they stay together.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -18,99 +18,121 @@ from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
-from av.container import InputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from asyncv2d.encode import ClipEncoder
 from asyncv2d.media import AudioInfo, Span
-from asyncv2d.probe import Media, packets, reopen
+from asyncv2d.mux import ClipFile
+from asyncv2d.probe import Media, from_start, packets
+from asyncv2d.sound import CHANNEL_LAYOUTS, SoundShape
 
 # Seconds of sound before the clip that a decoder needs to start cleanly; the MP4 file's edit list
-# hides them. MP3 and Vorbis are not here: their packets lean on earlier ones without limit.
+# hides them.
 _PREROLL = {"aac": 0.05, "ac3": 0.035, "eac3": 0.035, "opus": 0.08, "flac": 0.0, "alac": 0.0}
 _NEEDS_EXTRADATA = {"aac", "flac", "alac", "opus"}
-_AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
-_AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.0(side)", "5.1", "5.1(side)", "7.1"}
-_OTHER_RATE = 48000
 _ROUNDING = 1e-4
 _GAP = 0.02
+_FRAME_SIZE = 4096  # samples at a time, for encoders that take any number
 
 AudioMethod = Literal["copied", "encoded"]
 
 
-class HasSound(Protocol):
-    """A clip that wants sound."""
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A file that wants the sound of a span. ``whole``: the span is all there is."""
 
     span: Span
-    encoder: ClipEncoder | None
+    shape: SoundShape
+    file: ClipFile
+    whole: bool = False
 
 
-def add_sound(media: Media, clips: Sequence[HasSound]) -> list[AudioMethod | None]:
-    """Give every clip its sound; says how, or None where the source is silent there.
-
-    ``clips`` are sorted by the start of their spans.
-    """
-    if media.audio is None or media.probe.audio is None or not clips:
-        return [None] * len(clips)
-    with reopen(media) as container:
+def add_sound(media: Media, tracks: Sequence[Track]) -> list[AudioMethod | None]:
+    """Give every track its sound; says how, or None where the source is silent there."""
+    methods: list[AudioMethod | None] = [None] * len(tracks)
+    if media.audio is None or media.probe.audio is None or not tracks:
+        return methods
+    order = sorted(range(len(tracks)), key=lambda number: tracks[number].span)
+    copied = [number for number in order if can_copy(media.probe.audio, tracks[number])]
+    encoded = [number for number in order if number not in set(copied)]
+    with from_start(media) as container:
         stream = container.streams[media.audio.index]
         assert isinstance(stream, AudioStream)
-        if can_copy(media.probe.audio):
-            return _copy(container, stream, media, clips)
-        return _encode(container, stream, media, clips)
+        copies = _Copies(media, stream, [tracks[number] for number in copied])
+        codings = _Codings(media, stream, [tracks[number] for number in encoded])
+        for packet in packets(media, container, stream):
+            copies.take(packet)
+            codings.take(packet)
+        for number, heard in zip(copied, copies.finish(), strict=True):
+            methods[number] = "copied" if heard else None
+        for number, heard in zip(encoded, codings.finish(), strict=True):
+            methods[number] = "encoded" if heard else None
+    return methods
 
 
-def can_copy(audio: AudioInfo) -> bool:
-    """Whether packets of this stream can be put into MP4 from any packet on."""
-    known = audio.codec in _PREROLL and audio.sample_rate > 0 and audio.channels > 0
-    return known and (audio.has_extradata or audio.codec not in _NEEDS_EXTRADATA)
+def can_copy(audio: AudioInfo, track: Track) -> bool:
+    """Whether packets of this stream can be put into the track's file as they are."""
+    shape = track.shape
+    if audio.sample_rate <= 0 or audio.channels <= 0 or shape.bit_rate is not None:
+        return False
+    if (shape.sample_rate or audio.sample_rate) != audio.sample_rate:
+        return False
+    if (shape.channels or audio.channels) != audio.channels:
+        return False
+    if (shape.codec or audio.codec) != audio.codec:
+        return False
+    if audio.codec in _NEEDS_EXTRADATA and not audio.has_extradata:
+        return False
+    return audio.codec in shape.format.copied or (
+        track.whole and audio.codec in shape.format.copied_whole
+    )
 
 
-def _copy(
-    container: InputContainer, stream: AudioStream, media: Media, clips: Sequence[HasSound]
-) -> list[AudioMethod | None]:
-    assert media.probe.audio is not None
-    preroll = _PREROLL[media.probe.audio.codec]
-    chosen: list[list[Packet[Any]]] = [[] for _ in clips]
-    heard = [False] * len(clips)
-    window = _Window([clip.span for clip in clips])
-    for packet, start, end in _timed_packets(media, container, stream):
-        for number in window.touching(start, end + preroll):
-            span = clips[number].span
+class _Copies:
+    """The tracks whose packets are copied."""
+
+    def __init__(self, media: Media, stream: AudioStream, tracks: Sequence[Track]) -> None:
+        assert media.probe.audio is not None
+        self._stream = stream
+        self._origin = media.origin
+        self._tracks = tracks
+        self._preroll = _PREROLL.get(media.probe.audio.codec, 0.0)
+        self._chosen: list[list[Packet[Any]]] = [[] for _ in tracks]
+        self._heard = [False] * len(tracks)
+        self._window = _Window([track.span for track in tracks])
+        self._clock = 0.0
+
+    def take(self, packet: Packet[Any]) -> None:
+        """Hand a packet to the tracks that it belongs to; one may belong to several."""
+        if packet.size == 0 or not self._tracks:
+            return
+        base = self._stream.time_base
+        assert base is not None
+        if packet.pts is not None:
+            self._clock = float(packet.pts * base - self._origin)
+        start, end = self._clock, self._clock + float((packet.duration or 0) * base)
+        self._clock = end
+        for number in self._window.touching(start, end + self._preroll):
+            span = self._tracks[number].span
             if end <= span.end + _ROUNDING:
-                chosen[number].append(_moved(packet, start - span.start, stream))
-                heard[number] |= end > span.start
-    for number, clip in enumerate(clips):
-        if heard[number] and clip.encoder is not None:
-            clip.encoder.copy_audio(stream, chosen[number])
-    return ["copied" if is_heard else None for is_heard in heard]
+                self._chosen[number].append(_moved(packet, start - span.start, base))
+                self._heard[number] |= end > span.start
+
+    def finish(self) -> list[bool]:
+        """Put the packets into the files; for each track, whether it has sound."""
+        for track, chosen, heard in zip(self._tracks, self._chosen, self._heard, strict=True):
+            if heard:
+                track.file.copy_audio(self._stream, chosen)
+        return self._heard
 
 
-def _moved(packet: Packet[Any], start: float, stream: AudioStream) -> Packet[Any]:
-    """A copy of ``packet`` that begins at ``start``; one packet may belong to several clips."""
-    assert stream.time_base is not None
+def _moved(packet: Packet[Any], start: float, base: Fraction) -> Packet[Any]:
+    """A copy of ``packet`` that begins at ``start``."""
     moved = Packet(bytes(packet))
-    moved.time_base = stream.time_base
-    moved.pts = moved.dts = round(start / stream.time_base)
+    moved.time_base = base
+    moved.pts = moved.dts = round(start / base)
     moved.duration = packet.duration
     return moved
-
-
-def _timed_packets(
-    media: Media, container: InputContainer, stream: AudioStream
-) -> Iterator[tuple[Packet[Any], float, float]]:
-    """The stream's packets with the times they start and end; missing times are filled in."""
-    assert stream.time_base is not None
-    clock = 0.0
-    for packet in packets(media, container, stream):
-        if packet.size == 0:
-            continue
-        if packet.pts is not None:
-            clock = float(packet.pts * stream.time_base - media.origin)
-        length = float((packet.duration or 0) * stream.time_base)
-        yield packet, clock, clock + length
-        clock += length
 
 
 class _Window:
@@ -130,60 +152,92 @@ class _Window:
                 yield number
 
 
-def _encode(
-    container: InputContainer, stream: AudioStream, media: Media, clips: Sequence[HasSound]
-) -> list[AudioMethod | None]:
-    source_rate, layout = stream.codec_context.sample_rate, _aac_layout(stream)
-    rate = source_rate if source_rate in _AAC_RATES else _OTHER_RATE
-    tracks = [_Track(clip, rate, layout) for clip in clips]
-    window = _Window([clip.span for clip in clips])
-    for samples, start in _samples(media, container, stream, rate, layout):
-        for number in window.touching(start, start + samples.shape[1] / rate):
-            tracks[number].add(samples, start)
-    return ["encoded" if track.finish() else None for track in tracks]
+class _Codings:
+    """The tracks whose sound is decoded and encoded: each resampling is done once for all."""
+
+    def __init__(self, media: Media, stream: AudioStream, tracks: Sequence[Track]) -> None:
+        self._stream = stream
+        self._codings = [
+            _Coding(track, _rate(track.shape, stream), _layout(track.shape, stream))
+            for track in tracks
+        ]
+        groups: dict[tuple[int, str], list[_Coding]] = {}
+        for coding in self._codings:
+            groups.setdefault((coding.rate, coding.layout), []).append(coding)
+        self._resamplers = [
+            _Resampling(media.origin, rate, layout, codings)
+            for (rate, layout), codings in groups.items()
+        ]
+
+    def take(self, packet: Packet[Any]) -> None:
+        """Decode a packet; one that cannot be is a gap in the sound, not the end of it."""
+        if not self._codings:
+            return
+        try:
+            frames = self._stream.decode(packet)
+        except av.FFmpegError:
+            return
+        for frame in frames:
+            for resampling in self._resamplers:
+                resampling.take(frame)
+
+    def finish(self) -> list[bool]:
+        """Encode what is left; for each track, whether it has sound."""
+        return [coding.finish() for coding in self._codings]
 
 
-def _aac_layout(stream: AudioStream) -> str:
-    """The channel layout to encode: the stream's if it is a usual one, else mixed to stereo."""
-    layout = stream.codec_context.layout
-    if layout.name in _AAC_LAYOUTS:
-        return layout.name
+def _rate(shape: SoundShape, stream: AudioStream) -> int:
+    """The sample rate to encode: as asked, else the source's if the encoder takes it."""
+    source = shape.sample_rate or stream.codec_context.sample_rate
+    known = shape.format.rates
+    return source if source > 0 and (known is None or source in known) else shape.format.other_rate
+
+
+def _layout(shape: SoundShape, stream: AudioStream) -> str:
+    """The channel layout to encode: as asked, else the source's if the encoder takes it."""
+    if shape.layout is not None:
+        return shape.layout
+    layout, known = stream.codec_context.layout, shape.format.layouts
+    usual = layout.name if known else CHANNEL_LAYOUTS.get(layout.nb_channels, "stereo")
+    if known is None or usual in known:
+        return usual
     return "mono" if layout.nb_channels == 1 else "stereo"
 
 
-def _samples(
-    media: Media, container: InputContainer, stream: AudioStream, rate: int, layout: str
-) -> Iterator[tuple[NDArray[np.float32], float]]:
-    """Decoded sound as arrays (channels, n) at ``rate``, each with the time it begins."""
-    resampler = AudioResampler(format="fltp", layout=layout, rate=rate)
-    shape, clock = "", 0.0
-    for frame in _decoded(media, container, stream):
-        if shape != (now := f"{frame.format.name} {frame.layout.name} {frame.sample_rate}"):
-            shape = now  # broadcasts change it in the middle
-            resampler = AudioResampler(format="fltp", layout=layout, rate=rate)
-        for part in resampler.resample(frame):
+class _Resampling:
+    """Brings decoded sound to one rate and layout, for all the tracks that want it so."""
+
+    def __init__(
+        self, origin: Fraction, rate: int, layout: str, codings: Sequence[_Coding]
+    ) -> None:
+        self._origin, self._rate, self._layout = origin, rate, layout
+        self._codings = codings
+        self._window = _Window([coding.track.span for coding in codings])
+        self._shape = ""
+        self._clock = 0.0
+        self._resampler: AudioResampler | None = None
+
+    def take(self, frame: AudioFrame) -> None:
+        """Hand the frame's samples, as an array (channels, n), to the tracks they belong to."""
+        shape = f"{frame.format.name} {frame.layout.name} {frame.sample_rate}"
+        if self._resampler is None or shape != self._shape:  # broadcasts change it in the middle
+            self._shape = shape
+            self._resampler = AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+        for part in self._resampler.resample(frame):
             if part.pts is not None and part.time_base is not None:
-                clock = float(part.pts * part.time_base - media.origin)
+                self._clock = float(part.pts * part.time_base - self._origin)
             samples = part.to_ndarray().astype(np.float32, copy=False)
-            yield samples, clock
-            clock += samples.shape[1] / rate
-
-
-def _decoded(media: Media, container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Decoded frames; a packet that cannot be decoded is a gap in the sound, not the end of it."""
-    for packet in packets(media, container, stream):
-        try:
-            frames = stream.decode(packet)
-        except av.FFmpegError:
-            continue
-        yield from frames
+            end = self._clock + samples.shape[1] / self._rate
+            for number in self._window.touching(self._clock, end):
+                self._codings[number].add(samples, self._clock)
+            self._clock = end
 
 
 @dataclass(slots=True)
-class _Track:
-    """The sound of one clip on its way through the encoder."""
+class _Coding:
+    """The sound of one track on its way through the encoder."""
 
-    clip: HasSound
+    track: Track
     rate: int
     layout: str
     written: int = 0
@@ -191,42 +245,50 @@ class _Track:
     stream: AudioStream | None = None
 
     def add(self, samples: NDArray[np.float32], start: float) -> None:
-        """Take what belongs to the clip, with silence where sound is missing before it."""
-        span = self.clip.span
+        """Take what belongs to the track, with silence where sound is missing before it."""
+        span = self.track.span
         position = round((start - span.start) * self.rate)
         gap = position - self.written
         if gap > _GAP * self.rate:
             self._push(np.zeros((samples.shape[0], gap), np.float32))
         begin = max(0, -position, -gap if gap < -_GAP * self.rate else 0)
-        wanted = round(span.length * self.rate) - self.written
-        taken = samples[:, begin : begin + max(0, wanted)]
+        if span.end == float("inf"):
+            taken = samples[:, begin:]
+        else:
+            wanted = round(span.length * self.rate) - self.written
+            taken = samples[:, begin : begin + max(0, wanted)]
         if taken.size:
             self._push(taken)
 
     def finish(self) -> bool:
-        """Encode what is left; False if the clip has no sound."""
-        if self.stream is None or self.clip.encoder is None:
+        """Encode what is left; False if there was no sound."""
+        if self.stream is None:
             return False
         rest = self.fifo.read(partial=True)
         if rest is not None:
             self._encode(rest)
-        self.clip.encoder.add_packets(self.stream.encode(None))
+        self.track.file.add_packets(self.stream.encode(None))
         return True
 
     def _push(self, samples: NDArray[np.float32]) -> None:
-        assert self.clip.encoder is not None
         if self.stream is None:
-            self.stream = self.clip.encoder.audio_encoder(self.rate, self.layout)
-            self.stream.codec_context.open()
+            self.stream = self._open()
         frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", self.layout)
         frame.sample_rate, frame.pts = self.rate, self.written
         frame.time_base = Fraction(1, self.rate)
         self.written += samples.shape[1]
         self.fifo.write(frame)
-        for full in self.fifo.read_many(self.stream.codec_context.frame_size):
+        for full in self.fifo.read_many(self.stream.codec_context.frame_size or _FRAME_SIZE):
             self._encode(full)
+
+    def _open(self) -> AudioStream:
+        shape = self.track.shape
+        stream = self.track.file.audio_encoder(shape.format.encoder, self.rate, self.layout)
+        if shape.bit_rate is not None and not shape.format.lossless:
+            stream.codec_context.bit_rate = shape.bit_rate
+        stream.codec_context.open()
+        return stream
 
     def _encode(self, frame: AudioFrame) -> None:
         assert self.stream is not None
-        assert self.clip.encoder is not None
-        self.clip.encoder.add_packets(self.stream.encode(frame))
+        self.track.file.add_packets(self.stream.encode(frame))

@@ -3,53 +3,57 @@
 from __future__ import annotations
 
 import heapq
-import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, Protocol, TypeVar
 
-import yaml
 from av.video.frame import VideoFrame
 
 from asyncv2d.media import Clipper, Span, split
-from asyncv2d.take import Take
-from asyncv2d.types import Cause, ItemError
 
-_SOON = 0.05
-_PAIR = 2
-_CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9}(?:\.\d+)?)", re.ASCII)
-# Lists and strings only: ``1:30`` must not be read as a number in base 60. The C parser is much
-# faster, but not part of every build of PyYAML.
-_Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-
-OpenTake = Callable[[Span], Take]
+SOON = 0.05
 
 
-class Schedule(Protocol):
+class AnyTake(Protocol):
+    """A clip in the making: of moving pictures, or of images."""
+
+    span: Span
+
+    def show(self, frame: VideoFrame, time: float) -> None:
+        """``frame`` comes onto the screen at ``time``, which lies inside the span."""
+
+    def finish(self, end: float) -> bool:
+        """The span really ends at ``end``; False if nothing was made."""
+
+
+T = TypeVar("T", bound=AnyTake)
+OpenTake = Callable[[Span], T]
+
+
+class Schedule(Protocol[T]):
     """Hands each frame to the clips it belongs to."""
 
     def show(self, frame: VideoFrame, time: float, *, new_scene: bool) -> None:
         """A frame comes onto the screen at ``time``."""
 
-    def finish(self, end: float) -> list[Take]:
+    def finish(self, end: float) -> list[T]:
         """The video ends at ``end``: all finished clips worth keeping, by start."""
 
 
-class KnownSpans:
+class KnownSpans(Generic[T]):
     """Clips whose spans were given, in any order.
 
     They may overlap; those past the end of the video are dropped.
     """
 
-    def __init__(self, spans: Iterable[Span], clipper: Clipper, open_take: OpenTake) -> None:
+    def __init__(self, spans: Iterable[Span], clipper: Clipper, open_take: OpenTake[T]) -> None:
         # Lazily, since a span may claim to be of any length.
         self._coming = heapq.merge(*(split(clipper, span) for span in spans))
         self._next = next(self._coming, None)
         self._clipper = clipper
         self._open_take = open_take
         self._screen: VideoFrame | None = None
-        self._open: list[Take] = []
-        self._kept: list[Take] = []
+        self._open: list[T] = []
+        self._kept: list[T] = []
 
     def show(self, frame: VideoFrame, time: float, *, new_scene: bool) -> None:
         """Open and close clips as their times come, and show them the frame."""
@@ -61,7 +65,7 @@ class KnownSpans:
                 take.show(frame, time)
         self._screen = frame
 
-    def finish(self, end: float) -> list[Take]:
+    def finish(self, end: float) -> list[T]:
         """Close what is open, shortened to the end of the video."""
         self._open_until(end)
         for take in list(self._open):
@@ -75,34 +79,34 @@ class KnownSpans:
             self._open.append(take)
             self._next = next(self._coming, None)
 
-    def _close(self, take: Take, end: float) -> None:
+    def _close(self, take: T, end: float) -> None:
         self._open.remove(take)
         if self._clipper.keeps(Span(take.span.start, end)) and take.finish(end):
             self._kept.append(take)
 
 
-def _show_what_is_on(take: Take, screen: VideoFrame | None, following: float) -> None:
+def _show_what_is_on(take: AnyTake, screen: VideoFrame | None, following: float) -> None:
     """Begin ``take`` with the frame that is on the screen, if the next one is not about to come.
 
     A span's start is often a frame's time, rounded; the frame before it must not be seen then.
     """
-    if screen is not None and following - take.span.start > _SOON:
+    if screen is not None and following - take.span.start > SOON:
         take.show(screen, take.span.start)
 
 
-class SceneSpans:
+class SceneSpans(Generic[T]):
     """A clip for every scene (or the longest), cut into pieces while the scene goes on."""
 
-    def __init__(self, clipper: Clipper, open_take: OpenTake, *, longest_only: bool) -> None:
+    def __init__(self, clipper: Clipper, open_take: OpenTake[T], *, longest_only: bool) -> None:
         self._clipper = clipper
         self._open_take = open_take
         self._longest_only = longest_only
         self._pieces: Iterator[Span] = iter(())
-        self._take: Take | None = None
+        self._take: T | None = None
         self._screen: VideoFrame | None = None
         self._scene_start: float | None = None
-        self._scene: list[Take] = []
-        self._kept: list[Take] = []
+        self._scene: list[T] = []
+        self._kept: list[T] = []
         self._longest = -1.0
 
     def show(self, frame: VideoFrame, time: float, *, new_scene: bool) -> None:
@@ -117,7 +121,7 @@ class SceneSpans:
             self._take.show(frame, time)
         self._screen = frame
 
-    def finish(self, end: float) -> list[Take]:
+    def finish(self, end: float) -> list[T]:
         """Close the last scene."""
         self._end_scene(end)
         return self._kept
@@ -153,68 +157,3 @@ class SceneSpans:
         span = Span(self._take.span.start, end)
         if self._clipper.keeps(span) and self._take.finish(end):
             self._scene.append(self._take)
-
-
-def read_spans(value: Any) -> list[Span]:
-    """The spans of a row's clips column.
-
-    Takes ``[[start, end], …]`` or one ``[start, end]``, with seconds or ``"HH:MM:SS.mmm"``, as
-    lists, tuples, arrays or text. Raises ItemError (bad_clips) for anything else.
-    """
-    listed = _listed(_parsed(value) if isinstance(value, str) else value)
-    if len(listed) == _PAIR and not _is_list(listed[0]):
-        listed = [listed]
-    spans = [_span(entry) for entry in listed]
-    if not spans:
-        raise ItemError(Cause.NO_CLIPS, "the row's list of clips is empty")
-    return spans
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, RecursionError):
-        raise _bad(text) from None
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    """``value`` as a sequence, be it a list, a tuple or an array."""
-    if not _is_list(value):
-        raise _bad(value)
-    return value if isinstance(value, Sequence) else list(value.tolist())
-
-
-def _is_list(value: Any) -> bool:
-    if isinstance(value, str | bytes):
-        return False
-    return isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
-
-
-def _span(entry: Any) -> Span:
-    pair = _listed(entry)
-    if len(pair) != _PAIR:
-        raise _bad(entry)
-    span = Span(_seconds(pair[0]), _seconds(pair[1]))
-    if span.length <= 0:
-        raise ItemError(Cause.BAD_CLIPS, f"the clip {list(pair)!r:.80} ends before it begins")
-    return span
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
-        hours, minutes, seconds = clock.groups(default="0")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise _bad(value) from None
-    if not math.isfinite(number) or number < 0:
-        raise _bad(value)
-    return number
-
-
-def _bad(value: Any) -> ItemError:
-    return ItemError(
-        Cause.BAD_CLIPS,
-        f"cannot read {value!r:.80} as clips: expected [[start, end], …], seconds or HH:MM:SS.mmm",
-    )

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field, InstanceOf, ValidationError, field_validator
 
-from asyncv2d.plan import Plan, make_plan
+from asyncv2d.codecs import Encoder
+from asyncv2d.plan import Output, Plan, make_plan
 from asyncv2d.ports import Settings
 from asyncv2d.problems import Location, Problem, of_validation
 from asyncv2d.registry import load_subsampler
@@ -21,6 +22,7 @@ from asyncv2d.types import KeyFormat, UserError
 from asyncv2d.yaml_source import YamlSource
 
 _CORES_PER_LOOP = 8
+_BESIDE = {"cuts_are_clips"}  # what video2dataset has beside args
 _MOST = 1024  # of one kind on one machine: more is a slip of the keyboard
 
 
@@ -48,6 +50,9 @@ class Reading(Settings):
     """Further attempts after a failure that may pass."""
     max_bytes: int | None = Field(default=None, gt=0)
     """Largest body accepted; null: no limit."""
+    on_corrupt: Literal["fail", "keep"] = "fail"
+    """What to do with a file that is cut off or damaged: ``keep`` uses what comes before the
+    damage."""
     sampler: None = None
     """Kept for video2dataset's files, which have null here."""
 
@@ -59,8 +64,10 @@ class Storage(Settings):
     """Rows of the input in one shard."""
     oom_shard_count: int = Field(default=5, gt=0, le=18)
     """Digits of a shard's number in file names and keys."""
-    captions_are_subtitles: Literal[False] = False
-    """Make a clip and a caption of every subtitle; not available in this version."""
+    captions_are_subtitles: bool = False
+    """Make a clip of every subtitle, with its text as caption."""
+    encoder: Encoder = Field(default_factory=Encoder)
+    """How clips are encoded, where they have to be."""
 
     @property
     def key_format(self) -> KeyFormat:
@@ -134,10 +141,15 @@ class Config(Settings):
     distribution: Distribution = Field(default_factory=Distribution)
     """How the work is spread over processes."""
 
-    @property
-    def plan(self) -> Plan:
-        """The passes over each video."""
-        return make_plan(self.subsampling.values())
+    def plan(self, encode_formats: Mapping[str, str] | None = None) -> Plan:
+        """The passes over each video. Raises UserError where the parts do not go together."""
+        output = Output(
+            encode_formats=encode_formats,
+            encoder=self.storage.encoder,
+            subtitles_are_clips=self.storage.captions_are_subtitles,
+            keep_damaged=self.reading.on_corrupt == "keep",
+        )
+        return make_plan(self.subsampling.values(), output)
 
 
 def _cores() -> int:
@@ -183,13 +195,12 @@ def _check(raw: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
         config = Config.model_validate(rest)
     except ValidationError as error:
         return None, [*problems, *of_validation(error, Config)]
+    config = config.model_copy(update={"subsampling": subsamplers})
     try:
-        make_plan(subsamplers.values())
+        config.plan()
     except UserError as error:
         problems.append(Problem(("subsampling",), str(error).partition(": ")[2]))
-    if problems:
-        return None, problems
-    return config.model_copy(update={"subsampling": subsamplers}), []
+    return (None, problems) if problems else (config, [])
 
 
 def _subsamplers(raw: Any) -> tuple[dict[str, Settings], list[Problem]]:
@@ -224,6 +235,8 @@ def _subsampler(name: str, entry: Any) -> Settings:
     if not isinstance(entry, Mapping) or not isinstance(args, Mapping):
         raise _InvalidArgsError([Problem(here, "expected {args: {name: value, …}}")])
     beside = {key: value for key, value in entry.items() if key != "args"}
+    if beside and "args" not in entry and not beside.keys() - _BESIDE:
+        beside |= getattr(cls, "without_args", {})
     if twice := [key for key in beside if key in args]:
         text = "this key is given beside args and inside; keep one"
         raise _InvalidArgsError([Problem((*here, key), text, at_key=True) for key in twice])

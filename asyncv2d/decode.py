@@ -1,37 +1,59 @@
-"""The one place that decodes video: every frame once, handed to everything that needs it."""
+"""The decode of a video: every frame that is needed, once, handed to everything that needs it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-import av
-from av.packet import Packet
+import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
-from asyncv2d.clips import KnownSpans, SceneSpans, Schedule
+from asyncv2d.clips import SOON, KnownSpans, OpenTake, SceneSpans, Schedule
 from asyncv2d.encode import Timing
 from asyncv2d.filter_chain import FilterChain
-from asyncv2d.media import Span
-from asyncv2d.plan import Plan, WholeSpans
-from asyncv2d.probe import Media, packets, reopen
+from asyncv2d.frames import shown_frames
+from asyncv2d.index import PacketIndex, choose
+from asyncv2d.media import CutWatch, Span, split
+from asyncv2d.plan import PictureWork, Plan, WholeSpans
+from asyncv2d.probe import Media, from_start
 from asyncv2d.small_view import SmallView
-from asyncv2d.take import Take
-from asyncv2d.types import Cause, ItemError
+from asyncv2d.stills import STILL_ROUNDING, StillTake
+from asyncv2d.take import TICK_ROUNDING, Studio, Take
+from asyncv2d.types import ItemError
 
-_LONGEST_STILL = 600.0
+_FUZZ = 1e-6  # seconds: nearer than this to a frame's time, it or the one before may be shown
+AnyTake = Take | StillTake
+T = TypeVar("T", Take, StillTake)
+_WHOLE = Span(0.0, float("inf"))
 
 
 @dataclass(slots=True)
 class Decoded:
     """What one decode of a video gave."""
 
-    times: list[float]
-    end: float
-    takes: Sequence[Take] = ()
+    times: list[float] = field(default_factory=list)
+    end: float = 0.0
+    takes: Sequence[AnyTake] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What to make of a video while it is decoded.
+
+    ``spans`` are the clips to make; None means every scene where cuts are clips, else the whole
+    video. ``index`` and the times at which ``subtitles`` begin are what images are picked by;
+    without a watch for cuts, the index also says which frames can be left out.
+    """
+
+    work: PictureWork
+    spans: Sequence[Span] | None
+    index: PacketIndex
+    subtitles: Sequence[float] = ()
 
 
 class _NoClips:
@@ -40,50 +62,137 @@ class _NoClips:
     def show(self, frame: VideoFrame, time: float, *, new_scene: bool) -> None:
         """Nothing to do."""
 
-    def finish(self, end: float) -> list[Take]:
+    def finish(self, end: float) -> list[AnyTake]:
         """No clips."""
         return []
 
 
-def decode(media: Media, plan: Plan, spans: Sequence[Span] | None, *, encode: bool) -> Decoded:
-    """Decode the video once: watch for cuts and, where ``encode``, make the clips.
+def decode_all(media: Media, plan: Plan, making: Making | None) -> Decoded:
+    """Decode every frame of the video: watch for cuts, and make clips where that is asked for.
 
-    ``spans`` are the clips to make; None means every scene where cuts are clips, else the whole
-    video. Raises ItemError (truncated or corrupt) where the video cannot be decoded to its end.
+    Raises ItemError (truncated or corrupt) where the video cannot be decoded to its end.
     """
-    assert media.video is not None
     assert media.probe.video is not None
     watch = plan.detector.watch(media.probe.video) if plan.detector else None
+    return _decode(media, plan, making, watch, None)
+
+
+def decode_needed(media: Media, plan: Plan, making: Making) -> Decoded:
+    """Make clips whose spans are known, decoding no more frames than they need.
+
+    Raises ItemError (truncated or corrupt) where those cannot be decoded.
+    """
+    assert media.probe.video is not None
+    choice = choose(making.index, media.probe.video.codec, _wanted(plan, making))
+    if choice is not None:
+        damage = len(media.damage)
+        with suppress(ItemError):
+            decoded = _decode(media, plan, making, None, choice.efforts)
+            if set(choice.needed.tolist()) <= set(decoded.times):
+                return decoded
+        del media.damage[damage:]  # what was left out was needed after all: decode it all
+    return _decode(media, plan, making, None, None)
+
+
+def _decode(
+    media: Media,
+    plan: Plan,
+    making: Making | None,
+    watch: CutWatch | None,
+    efforts: Sequence[int] | None,
+) -> Decoded:
+    schedule = _NoClips() if making is None else _schedule(media, plan, making)
     small = SmallView(plan.detector.view_width if plan.detector else 0)
-    schedule = _schedule(media, plan, spans) if encode else _NoClips()
-    decoded = Decoded(times=[], end=0.0)
-    for frame, time, end in _frames(media, media.video):
-        new_scene = watch is not None and watch.push(small(frame), len(decoded.times))
-        schedule.show(frame, time, new_scene=new_scene)
-        decoded.times.append(time)
-        decoded.end = end
+    decoded = Decoded()
+    with from_start(media) as container:
+        assert media.video is not None
+        stream = container.streams[media.video.index]
+        assert isinstance(stream, VideoStream)
+        for frame, time, end in shown_frames(media, stream, efforts):
+            new_scene = watch is not None and watch.push(small(frame), len(decoded.times))
+            schedule.show(frame, time, new_scene=new_scene)
+            decoded.times.append(time)
+            decoded.end = end
     if not decoded.times:
-        raise ItemError(media.damage, "no frame of the video could be decoded")
+        raise ItemError(media.harm, "no frame of the video could be decoded")
+    if efforts is not None and making is not None:
+        decoded.end = max(decoded.end, making.index.end)
     decoded.takes = schedule.finish(decoded.end)
     decoded.facts = watch.finish(decoded.times, decoded.end) if watch else {}
     return decoded
 
 
-def _schedule(media: Media, plan: Plan, spans: Sequence[Span] | None) -> Schedule:
-    assert media.probe.video is not None
-    video = media.probe.video
-    chain = _LastView(FilterChain(plan.filters, video.sample_aspect_ratio))
-    timing = Timing(rate=plan.rate, source_rate=video.rate)
+def _wanted(plan: Plan, making: Making) -> NDArray[np.float64]:
+    """The times at which the clips of a job show what is on the screen."""
+    shown = making.index.shown
+    parts = [np.empty(0)]
+    for span in making.spans if making.spans is not None else [_WHOLE]:
+        for piece in split(plan.clipper, Span(span.start, min(span.end, making.index.end))):
+            moments = _moments(plan, making, piece, shown)
+            parts.append(moments)
+            if making.work != "stills" or (moments < piece.start + SOON).any():
+                first = np.searchsorted(shown, piece.start, side="right") - 1
+                parts.append(shown[max(0, first) : first + 2])  # either may come first
+    return np.concatenate(parts)
 
-    def open_take(span: Span) -> Take:
-        return Take(span, timing, chain)
 
-    if spans is not None:
-        return KnownSpans(spans, plan.clipper, open_take)
+def _moments(
+    plan: Plan, making: Making, piece: Span, shown: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    times: NDArray[np.floating[Any]]
+    if making.work == "stills":
+        times = np.asarray(_still_moments(plan, making, piece), np.float64) + STILL_ROUNDING
+    elif plan.rate is not None:
+        count = int(piece.length * float(plan.rate) + 1)
+        times = piece.start + (np.arange(count) + TICK_ROUNDING) / float(plan.rate)
+    else:
+        return shown[(shown >= piece.start) & (shown < piece.end)]
+    return np.concatenate([times - _FUZZ, times + _FUZZ])
+
+
+def _still_moments(plan: Plan, making: Making, span: Span) -> Sequence[float]:
+    assert plan.stills is not None
+    keyframes = [time for time in making.index.keyframe_times if span.start <= time < span.end]
+    subtitles = [time for time in making.subtitles if span.start <= time < span.end]
+    return plan.stills.moments(span, keyframes, subtitles)
+
+
+def _schedule(media: Media, plan: Plan, making: Making) -> Schedule[Any]:
+    if making.work == "stills":
+        return _chosen_schedule(plan, making, _still_opener(media, plan, making))
+    return _chosen_schedule(plan, making, _take_opener(media, plan))
+
+
+def _chosen_schedule(plan: Plan, making: Making, open_take: OpenTake[T]) -> Schedule[T]:
+    if making.spans is not None:
+        return KnownSpans(making.spans, plan.clipper, open_take)
     if plan.detector is not None and plan.cuts_are_clips:
         longest = plan.detector.scenes == "longest"
         return SceneSpans(plan.clipper, open_take, longest_only=longest)
-    return KnownSpans([Span(0.0, float("inf"))], WholeSpans(), open_take)
+    return KnownSpans([_WHOLE], WholeSpans(), open_take)
+
+
+def _take_opener(media: Media, plan: Plan) -> OpenTake[Take]:
+    assert media.probe.video is not None
+    video = media.probe.video
+    encoder = plan.output.encoder
+    chain = FilterChain(plan.filters, video.sample_aspect_ratio, encoder.pixel_format)
+    timing = Timing(rate=plan.rate, source_rate=video.rate)
+    studio = Studio(timing, encoder, _LastView(chain), plan.clipper.keeps)
+    return lambda span: Take(span, studio)
+
+
+def _still_opener(media: Media, plan: Plan, making: Making) -> OpenTake[StillTake]:
+    assert media.probe.video is not None
+    assert plan.image_format is not None
+    chain = FilterChain(plan.filters, media.probe.video.sample_aspect_ratio, "bgr24")
+    view, image_format = _LastView(chain), plan.image_format
+
+    def open_take(span: Span) -> StillTake:
+        whole = span if plan.detector else Span(span.start, min(span.end, making.index.end))
+        return StillTake(span, _still_moments(plan, making, whole), view, image_format)
+
+    return open_take
 
 
 class _LastView:
@@ -97,70 +206,3 @@ class _LastView:
         if self._last is None or self._last[0] is not frame:
             self._last = frame, self._chain(frame)
         return self._last[1]
-
-
-def _frames(media: Media, stream: VideoStream) -> Iterator[tuple[VideoFrame, float, float]]:
-    """Frames in order with the times they are shown from and, as far as known, to.
-
-    Some files have frames without a time, or with one that does not advance; those follow the frame
-    before by one frame's length at the stream's rate. Raises ItemError (corrupt) where the clock
-    jumps so far that the still picture in between could only be damage.
-    """
-    assert media.probe.video is not None
-    assert stream.time_base is not None
-    usual = float(1 / media.probe.video.rate)
-    time = -usual
-    for frame in _decoded(media, stream):
-        following = time + usual
-        if frame.pts is None:
-            time = following
-        else:
-            stamped = float(frame.pts * stream.time_base - media.origin)
-            if stamped > time + _LONGEST_STILL:
-                raise ItemError(
-                    Cause.CORRUPT, f"the clock jumps from {time:.2f} to {stamped:.2f} s"
-                )
-            time = stamped if stamped > time else following
-        length = float(frame.duration * stream.time_base) if frame.duration else usual
-        yield frame, time, time + (length if length < _LONGEST_STILL else usual)
-
-
-def _decoded(media: Media, stream: VideoStream) -> Iterator[VideoFrame]:
-    context = stream.codec_context
-    context.thread_type, context.thread_count = "NONE", 1  # parallelism is across videos
-    read = 0
-    try:
-        for packet in packets(media, media.container, stream):
-            read += bool(packet.size)
-            for frame in _of(packet):
-                media.counter.frames += 1
-                yield frame
-    except av.FFmpegError as error:
-        raise ItemError(
-            media.damage, f"decoding stopped after {media.counter.frames} frames: {error.strerror}"
-        ) from error
-    # Only MP4's index is exact; AVI's also lists the places where a frame repeats.
-    promised = len(stream.index_entries) if "mp4" in media.container.format.name else 0
-    if media.truncated or read < promised:
-        raise ItemError(
-            Cause.TRUNCATED, f"the file ends after {read} of {promised or 'more'} frames"
-        )
-
-
-def _of(packet: Packet[Any]) -> Iterator[VideoFrame]:
-    for frame in packet.decode():
-        assert isinstance(frame, VideoFrame)
-        yield frame
-
-
-def keyframe_times(media: Media) -> list[float]:
-    """Presentation times of all keyframes, without decoding."""
-    if media.video is None or media.video.time_base is None:
-        return []
-    base = media.video.time_base
-    with reopen(media) as container:
-        return sorted(
-            float(packet.pts * base - media.origin)
-            for packet in packets(media, container, container.streams[media.video.index])
-            if packet.is_keyframe and packet.pts is not None
-        )

@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 from asyncv2d.budget import ByteBudget
 from asyncv2d.config import Config
 from asyncv2d.pipeline import Pipeline, Stage
+from asyncv2d.plan import Plan
 from asyncv2d.ports import Fetch, FetchContext, Fetcher
-from asyncv2d.process import Task, prepare, process, sendable
 from asyncv2d.record import complete
 from asyncv2d.registry import load, names
 from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.types import Blob, Body, Cause, Fetched, ItemError, Processed, Row, Sample
+from asyncv2d.work import METADATA, Task, prepare, process, sendable
 from asyncv2d.workers import WorkerDiedError, WorkerPool, open_pool
 
 _DOWNLOAD_DEADLINE_FACTOR = 4
@@ -38,15 +39,15 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    config: Config, folders: SpoolFolders, *, save_caption: bool
+    config: Config, plan: Plan, folders: SpoolFolders, *, save_caption: bool
 ) -> AsyncIterator[Engine]:
     """Start the workers and build the pipeline. ``folders`` are the engine's own."""
     distribution = config.distribution
     budget = ByteBudget(distribution.loop_budget)
     disk = ByteBudget(_disk_room(folders.large) // distribution.loop_count)
     context = FetchContext(Spool(folders, budget, disk), distribution.downloads)
-    async with open_pool(distribution.worker_count, partial(prepare, config.plan)) as pool:
-        work = _Subsample(config, pool, folders.fast, save_caption=save_caption)
+    async with open_pool(distribution.worker_count, partial(prepare, plan)) as pool:
+        work = _Subsample(config, plan, pool, folders.fast, save_caption=save_caption)
         fetch = Stage(
             name="fetch",
             open=lambda: _open_fetchers(config, context),
@@ -117,9 +118,15 @@ class _Subsample:
     attempts = 2
 
     def __init__(
-        self, config: Config, pool: WorkerPool, spool: Path, *, save_caption: bool
+        self,
+        config: Config,
+        plan: Plan,
+        pool: WorkerPool,
+        spool: Path,
+        *,
+        save_caption: bool,
     ) -> None:
-        self._plan = config.plan
+        self._plan = plan
         self._timeout = config.distribution.worker_timeout
         self._pool = pool
         self._spool = spool
@@ -134,7 +141,7 @@ class _Subsample:
         source = fetched.media["video"]
         folder = self._spool / f"row-{next(self._numbers)}"
         try:
-            processed = await self._process(fetched.row, source, folder)
+            processed = await self._process(fetched, source, folder)
             samples = [_owned(sample, source) for sample in processed.samples]
             facts = {**_download_facts(fetched), **processed.facts}
             processed = replace(processed, samples=samples, facts=facts)
@@ -150,8 +157,11 @@ class _Subsample:
             fetched.close()
         return completed
 
-    async def _process(self, row: Row, body: Body, folder: Path) -> Processed:
-        task = Task(row.key, sendable(body), row.columns.get("clips"), self._plan, folder)
+    async def _process(self, fetched: Fetched, body: Body, folder: Path) -> Processed:
+        row = fetched.row
+        known = {**row.columns, **fetched.info}
+        metadata = {name: known[name] for name in METADATA if known.get(name) is not None}
+        task = Task(row.key, sendable(body), metadata, self._plan, folder)
         for attempt in range(1, self.attempts + 1):
             try:
                 processed = await self._pool.run(process, task, timeout_s=self._timeout)

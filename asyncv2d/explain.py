@@ -50,7 +50,7 @@ def _shards(job: Job) -> str:
 
 
 def _passes(job: Job) -> str:
-    lines = job.built.plan.passes(clips=job.clip_col is not None)
+    lines = job.plan.passes(clips=job.clip_col is not None)
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
 
 

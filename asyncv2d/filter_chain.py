@@ -12,15 +12,19 @@ from asyncv2d.media import FilterStep, Size, VideoFilter
 
 
 class FilterChain:
-    """Makes the picture to encode: upright, square pixels, filtered, 8-bit 4:2:0, limited range.
+    """Makes the picture to store: upright, square pixels, filtered, in ``pixel_format``.
 
-    The chain is built for the first frame and again whenever a frame's shape differs; the size of
-    the result is fixed by the first one.
+    Colours in YUV are in limited range; sides are even, for colour is stored halved. The chain is
+    built for the first frame and again whenever a frame's shape differs; the size of the result is
+    fixed by the first one.
     """
 
-    def __init__(self, filters: Sequence[VideoFilter], sample_aspect_ratio: Fraction) -> None:
+    def __init__(
+        self, filters: Sequence[VideoFilter], sample_aspect_ratio: Fraction, pixel_format: str
+    ) -> None:
         self._filters = filters
         self._aspect = sample_aspect_ratio
+        self._pixel_format = pixel_format
         self._shape: tuple[int, int, str, int] | None = None
         self._graph: Graph | None = None
         self.size: Size | None = None
@@ -48,7 +52,7 @@ class FilterChain:
         self.size = self.size or even
         if size != self.size:
             steps.append(FilterStep("scale", f"{self.size.width}:{self.size.height}"))
-        return _graph(frame, steps)
+        return _graph(frame, steps, self._pixel_format)
 
 
 def _even(length: int) -> int:
@@ -74,14 +78,14 @@ def _upright(rotation: int) -> Sequence[FilterStep]:
     return ()
 
 
-def _graph(frame: VideoFrame, steps: Sequence[FilterStep]) -> Graph:
+def _graph(frame: VideoFrame, steps: Sequence[FilterStep], pixel_format: str) -> Graph:
     graph = Graph()
     last = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
     )
     to_storage = [
         FilterStep("scale", "out_range=limited"),
-        FilterStep("format", "yuv420p"),
+        FilterStep("format", pixel_format),
         FilterStep("setsar", "1"),
         FilterStep("buffersink", ""),
     ]

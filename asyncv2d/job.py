@@ -10,7 +10,9 @@ from typing import Any, Literal, cast
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from asyncv2d import config as configuration
+from asyncv2d.codecs import check_formats
 from asyncv2d.config import Config
+from asyncv2d.plan import Plan
 from asyncv2d.ports import Reader, Settings, Writer
 from asyncv2d.problems import of_validation
 from asyncv2d.registry import did_you_mean, load, names
@@ -30,8 +32,9 @@ class Job(Settings):
     """How samples are stored: files, webdataset or dummy."""
     input_format: str | None = None
     """Format of the table; guessed from the file's name if not given."""
-    encode_formats: Mapping[Literal["video"], Literal["mp4"]] | None = None
-    """Extension of each modality."""
+    encode_formats: Mapping[str, str] | None = None
+    """Extension of each modality to write: ``{"video": "mp4", "audio": "m4a"}``; one that is not
+    named is dropped. Sound may be m4a, mp3, wav, flac or opus."""
     stage: Literal["download"] = "download"
     """What kind of work this is."""
     url_col: str = "url"
@@ -64,6 +67,12 @@ class Job(Settings):
     @classmethod
     def _known_input(cls, value: str | None) -> str | None:
         return None if value is None else _known_stage("read", value)
+
+    @field_validator("encode_formats")
+    @classmethod
+    def _known_extensions(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        check_formats(value or {})
+        return value
 
     @field_validator("caption_col", "clip_col")
     @classmethod
@@ -100,10 +109,15 @@ class Job(Settings):
         """The validated configuration."""
         return configuration.build(self.config)
 
+    @cached_property
+    def plan(self) -> Plan:
+        """The passes over each video."""
+        return self.built.plan(self.encode_formats)
+
     @property
     def save_caption(self) -> bool:
         """Whether samples get a .txt part."""
-        return self.caption_col is not None
+        return self.caption_col is not None or self.built.storage.captions_are_subtitles
 
     def renamed_columns(self) -> dict[str, str]:
         """Input columns to read, and their names in the output, in the order of the ledger."""
@@ -142,6 +156,7 @@ def make_job(arguments: Mapping[str, Any], config: Any, overrides: Sequence[str]
         problems += [f"--{problem}" for problem in of_validation(error, Job)]
     if problems:
         raise UserError(*problems)
+    _ = job.plan  # raises where the formats and the subsamplers do not go together
     return job
 
 

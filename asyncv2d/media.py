@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Precision = Literal["low", "keyframe_adjusted", "exact"]
+ImageFormat = Literal["jpg", "png", "webp"]
+AudioExtension = Literal["m4a", "mp3", "wav", "flac", "opus"]
 Picture = NDArray[np.uint8]
 
 
@@ -104,6 +106,7 @@ class Describer(Protocol):
 class CutDetector(Protocol):
     """Role: finds scenes. At most one in a job."""
 
+    source: Literal["video", "metadata"]
     cuts_are_clips: bool
     view_width: int
     scenes: Literal["all", "longest"]
@@ -137,10 +140,50 @@ class VideoFilter(Protocol):
 class Pacer(Protocol):
     """Role: sets a constant frame rate. At most one in a job."""
 
-    frame_rate: Fraction
+    @property
+    def pace(self) -> Fraction | None:
+        """Frames a second; None where this configuration leaves the rate alone."""
 
 
-Subsampler = Describer | CutDetector | Clipper | VideoFilter | Pacer
+@runtime_checkable
+class StillPicker(Protocol):
+    """Role: makes images of single frames in place of a video. At most one in a job."""
+
+    @property
+    def image_format(self) -> ImageFormat | None:
+        """Extension of the images; None where this configuration makes none."""
+
+    @property
+    def needs_end(self) -> bool:
+        """Whether the end of a clip must be known before its first frame is picked."""
+
+    @property
+    def needs_subtitles(self) -> bool:
+        """Whether the engine has to read the subtitles."""
+
+    def moments(
+        self, span: Span, keyframes: Sequence[float], subtitles: Sequence[float]
+    ) -> Sequence[float]:
+        """When to take an image, in order; each shows what is on the screen at that time.
+
+        ``keyframes`` and ``subtitles`` are the times inside ``span`` at which there is a keyframe,
+        and at which a subtitle begins. The end of ``span`` is infinite unless ``needs_end``.
+        """
+
+
+@runtime_checkable
+class SoundShaper(Protocol):
+    """Role: changes the sound. At most one in a job; None leaves a property as it is."""
+
+    sample_rate: int | None
+    n_audio_channels: int | None
+
+    @property
+    def audio_format(self) -> str | None:
+        """Extension of the sound as a part of its own; None: what the job says."""
+
+
+Subsampler = Describer | CutDetector | Clipper | VideoFilter | Pacer | StillPicker | SoundShaper
 
 
 def split(clipper: Clipper, span: Span) -> Iterator[Span]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,8 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,ogg,asf,mxf,gif,ivf,nut,"
     "rm,dv,h264,hevc,m4v,obu,mp3,wav,w64,aac,flac,ac3,eac3,aiff,amr,caf,au"
 )
+_REWINDABLE = ("mov,mp4", "matroska")
+_BEFORE_ALL = -(1 << 40)  # microseconds: some streams begin before time 0
 _SNIFF_BYTES = 192
 _UNKNOWN_RATE = Fraction(25)
 
@@ -52,17 +54,28 @@ class Media:
     audio: AudioStream | None
     origin: Fraction
     truncated: bool
+    keeps_damaged: bool = False
     counter: Counter = field(default_factory=Counter)
+    damage: list[str] = field(default_factory=list)
 
     @property
-    def damage(self) -> Cause:
+    def harm(self) -> Cause:
         """What to call it when this file cannot be read or decoded to its end."""
         return Cause.TRUNCATED if self.truncated else Cause.CORRUPT
 
+    def damaged(self, error: ItemError) -> None:
+        """What comes after this place cannot be used: note it where the job keeps the rest.
+
+        Raises the error where it does not.
+        """
+        if not self.keeps_damaged:
+            raise error
+        self.damage.append(str(error))
+
 
 @contextmanager
-def open_media(body: Body) -> Iterator[Media]:
-    """Open a body and read its headers.
+def open_media(body: Body, *, keep_damaged: bool = False) -> Iterator[Media]:
+    """Open a body and read its headers; ``keep_damaged``: use what comes before a damage.
 
     Raises ItemError with cause not_found (a local file that cannot be read), empty, not_media,
     truncated or corrupt where that is impossible.
@@ -76,12 +89,21 @@ def open_media(body: Body) -> Iterator[Media]:
     except OSError as error:
         raise ItemError(Cause.NOT_FOUND, f"the file cannot be read: {error.strerror}") from error
     with _open(body, head, truncated) as container:
-        yield _media(body, container, truncated)
+        yield _media(body, container, truncated, keep_damaged)
 
 
 @contextmanager
-def reopen(media: Media) -> Iterator[InputContainer]:
-    """A second, independent look at a file that is open already, for another pass over it."""
+def from_start(media: Media) -> Iterator[InputContainer]:
+    """The file's container, at its beginning, for one pass over it; passes must not overlap.
+
+    Where the format can be rewound exactly the one open container is, since opening costs as much
+    as decoding some frames; others are opened again.
+    """
+    if media.container.format.name.startswith(_REWINDABLE):
+        with suppress(av.FFmpegError):
+            media.container.seek(_BEFORE_ALL)
+            yield media.container
+            return
     with _open(media.body, b"", media.truncated) as container:
         yield container
 
@@ -89,7 +111,8 @@ def reopen(media: Media) -> Iterator[InputContainer]:
 def packets(media: Media, container: InputContainer, *streams: Stream) -> Iterator[Packet[Any]]:
     """The packets of these streams to the end of the file; flushing ones, of size 0, come last.
 
-    Raises ItemError (truncated or corrupt) where the file cannot be read on.
+    Raises ItemError (truncated or corrupt) where the file cannot be read on and the job does not
+    keep damaged files.
     """
     while True:
         try:
@@ -97,7 +120,7 @@ def packets(media: Media, container: InputContainer, *streams: Stream) -> Iterat
         except IndexError:  # PyAV, when a new stream begins in the middle; it can simply go on
             continue
         except av.FFmpegError as error:
-            raise ItemError(media.damage, f"reading stopped: {error.strerror}") from error
+            media.damaged(ItemError(media.harm, f"reading stopped: {error.strerror}"))
         return
 
 
@@ -137,7 +160,7 @@ def _unreadable(head: bytes, truncated: bool, error: Exception) -> ItemError:
     return ItemError(Cause.CORRUPT, f"the container cannot be read: {error.args[-1]}")
 
 
-def _media(body: Body, container: InputContainer, truncated: bool) -> Media:
+def _media(body: Body, container: InputContainer, truncated: bool, keep: bool) -> Media:
     video, audio = _main_video(container), _best_audio(container)
     duration = container.duration
     probe = Probe(
@@ -147,7 +170,7 @@ def _media(body: Body, container: InputContainer, truncated: bool) -> Media:
         document=_document(container, body.size),
     )
     origin = Fraction(max(container.start_time or 0, 0), av.time_base)
-    return Media(body, container, probe, video, audio, origin, truncated)
+    return Media(body, container, probe, video, audio, origin, truncated, keep)
 
 
 def _main_video(container: InputContainer) -> VideoStream | None:

@@ -66,6 +66,7 @@ class Session:
 async def open_session(
     config: str | Path | Mapping[str, Any] = "default",
     *,
+    encode_formats: Mapping[str, str] | None = None,
     save_caption: bool = False,
     tmp_dir: str | Path = _TMP_DIR,
 ) -> AsyncIterator[Session]:
@@ -75,8 +76,9 @@ async def open_session(
     however it is left. Raises UserError where the configuration is wrong.
     """
     built = build(load(config))
+    plan = built.plan(encode_formats)
     with single_errors(), spool_folders(Path(tmp_dir), built.distribution.byte_budget) as folders:
-        async with open_engine(built, folders, save_caption=save_caption) as engine:
+        async with open_engine(built, plan, folders, save_caption=save_caption) as engine:
             yield Session(engine, built)
 
 

@@ -57,8 +57,13 @@ class Cause(StrEnum):
     EMPTY = "empty", False, "the body has no bytes"
     CORRUPT = "corrupt", False, "the file is media, but parts of it cannot be decoded"
     NO_VIDEO_STREAM = "no_video_stream", False, "the file holds no video, and the job needs it"
+    NO_AUDIO_STREAM = "no_audio_stream", False, "the file holds no sound, and the job makes sound"
     NO_CLIPS = "no_clips", False, "no span of the video fits the lengths that were asked for"
-    BAD_CLIPS = "bad_clips", False, "the row's clips column cannot be read as a list of spans"
+    BAD_CLIPS = (
+        "bad_clips",
+        False,
+        "the row's clips, cuts or subtitles cannot be read as spans of time",
+    )
     WORKER_DIED = "worker_died", True, "the worker process died on this video, also when retried"
     WORKER_TIMEOUT = "worker_timeout", False, "processing this video took longer than allowed"
     BUG = "bug", False, "an error that the program did not foresee; please report it"

@@ -21,11 +21,11 @@ import av
 
 from asyncv2d.config import build
 from asyncv2d.made_media import MadeVideo, scenes
-from asyncv2d.process import Task, process
 from asyncv2d.types import ItemError, LocalFile
+from asyncv2d.work import Task, process
 
 ROUNDS = 5
-CUTS: Mapping[str, Any] = {"CutDetectionSubsampler": {"cuts_are_clips": True}}
+CUTS: Mapping[str, Any] = {"CutDetectionSubsampler": {"cuts_are_clips": True, "args": {}}}
 CLIPS: Mapping[str, Any] = {"ClippingSubsampler": {"args": {"min_length": 4, "max_length": 20}}}
 PICTURE: Mapping[str, Any] = {
     "ResolutionSubsampler": {"args": {"video_size": 224, "resize_mode": "scale,crop,pad"}},
@@ -71,11 +71,11 @@ def _made(folder: Path) -> list[Path]:
 
 
 def _job(subsampling: Mapping[str, Any], spool: Path) -> Callable[[Path], None]:
-    plan = build({"subsampling": subsampling}).plan
+    plan = build({"subsampling": subsampling}).plan()
 
     def run(video: Path) -> None:
         try:
-            process(Task("0", LocalFile(video), None, plan, spool))
+            process(Task("0", LocalFile(video), {}, plan, spool))
         except ItemError as error:
             print(f"{video.name}: {error}")
 

@@ -21,7 +21,9 @@ class InlineLauncher:
     async def run(self, mission: Mission, shards: ShardQueue, control: Control) -> None:
         """Run all shards."""
         job = mission.job
-        engine_context = open_engine(job.built, mission.spool, save_caption=job.save_caption)
+        engine_context = open_engine(
+            job.built, job.plan, mission.spool, save_caption=job.save_caption
+        )
         async with engine_context as engine, anyio.create_task_group() as tasks:
             tasks.start_soon(_tell_progress, engine, control)
             async with run_shards(

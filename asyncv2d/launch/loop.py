@@ -57,7 +57,7 @@ class LoopProcess:
                 tasks.cancel_scope.cancel()
 
     async def _run_job(self, job: Job, folder: Path, spool: SpoolFolders) -> None:
-        engine_context = open_engine(job.built, spool, save_caption=job.save_caption)
+        engine_context = open_engine(job.built, job.plan, spool, save_caption=job.save_caption)
         async with engine_context as engine, anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell_progress, engine)
             specs = self._specs()

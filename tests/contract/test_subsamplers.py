@@ -13,11 +13,14 @@ from asyncv2d import media
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.plan import make_plan
 from asyncv2d.ports import Settings
-from asyncv2d.process import Task, process
 from asyncv2d.registry import load_subsampler, subsampler_names
 from asyncv2d.types import Blob, Cause, ItemError
+from asyncv2d.work import Task, process
 
-ROLES = (media.Describer, media.CutDetector, media.Clipper, media.VideoFilter, media.Pacer)
+ROLES = (
+    *(media.Describer, media.CutDetector, media.Clipper, media.VideoFilter),
+    *(media.Pacer, media.StillPicker, media.SoundShaper),
+)
 # Values for fields that have no default; a new subsampler with such a field adds its own here.
 NEEDED: dict[str, Any] = {"frame_rate": 5, "resize_mode": "scale,crop,pad", "video_size": 64}
 VIDEOS = {
@@ -50,7 +53,8 @@ def video(request: pytest.FixtureRequest) -> bytes:
 
 def run(stage: Settings, data: bytes, spool: Path, clips: Any = None) -> None:
     """Run one subsampler alone over one video."""
-    samples = process(Task("00007", Blob.of(data), clips, make_plan([stage]), spool)).samples
+    metadata = {} if clips is None else {"clips": clips}
+    samples = process(Task("00007", Blob.of(data), metadata, make_plan([stage]), spool)).samples
     assert samples
     assert all(sample.parts["mp4"].read() for sample in samples)
 
@@ -80,8 +84,9 @@ def test_an_unknown_key_is_refused(kind: type[Settings], stage: Settings) -> Non
 
 def test_it_cannot_be_changed(stage: Settings) -> None:
     """A configured stage is frozen."""
-    with pytest.raises(ValidationError, match="frozen"):
-        setattr(stage, next(iter(type(stage).model_fields)), 1)
+    for name in type(stage).model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(stage, name, 1)
 
 
 @pytest.mark.parametrize("clips", [None, [[0, 1]]], ids=["whole", "clips"])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asyncv2d.made_media import MadeVideo, scenes
-from asyncv2d.plan import make_plan
-from asyncv2d.process import Task, process
+from asyncv2d.plan import Output, make_plan
 from asyncv2d.registry import load_subsampler
 from asyncv2d.types import Blob, Processed
+from asyncv2d.work import Task, process
 
 Run = Callable[..., Processed]
 
@@ -31,14 +31,23 @@ def two_scenes_file(two_scenes: MadeVideo) -> bytes:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run one video through subsamplers given as in YAML: ``run(data, {"Frame": {…}}, clips)``."""
+    """Run one video through subsamplers given as in YAML: ``run(data, {"Frame": {…}}, clips)``.
+
+    Further arguments are those of ``Output``.
+    """
 
     def run_one(
-        data: bytes, subsamplers: dict[str, dict[str, Any]], clips: Sequence[Any] | None = None
+        data: bytes,
+        subsamplers: dict[str, dict[str, Any]],
+        clips: Sequence[Any] | None = None,
+        encode_formats: Mapping[str, str] | None = None,
+        **settings: Any,
     ) -> Processed:
         stages = [
             load_subsampler(f"{name}Subsampler")(**args) for name, args in subsamplers.items()
         ]
-        return process(Task("00007", Blob.of(data), clips, make_plan(stages), tmp_path))
+        output = Output(encode_formats, **settings)
+        metadata = {} if clips is None else {"clips": clips}
+        return process(Task("00007", Blob.of(data), metadata, make_plan(stages, output), tmp_path))
 
     return run_one

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from asyncv2d.audio import can_copy
+from asyncv2d.audio import Track, can_copy
+from asyncv2d.codecs import VIDEO_SOUND
 from asyncv2d.made_media import MadeVideo, scenes
-from asyncv2d.media import AudioInfo
+from asyncv2d.media import AudioInfo, Span
+from asyncv2d.mux import ClipFile
+from asyncv2d.sound import SoundShape
 from asyncv2d.types import Processed, Sample
 
 Run = Callable[..., Processed]
@@ -111,4 +115,23 @@ def test_only_sound_that_mp4_takes_is_copied(
     codec: str, rate: int, channels: int, extradata: bool, can: bool
 ) -> None:
     """Sound is copied if its packets stand alone and its header is complete."""
-    assert can_copy(AudioInfo(1, codec, rate, channels, extradata)) == can
+    shape = SoundShape(VIDEO_SOUND["aac"])
+    track = Track(Span(0, 1), shape, ClipFile("mp4"))
+    assert can_copy(AudioInfo(1, codec, rate, channels, extradata), track) == can
+
+
+@pytest.mark.parametrize(
+    ("change", "can"),
+    [
+        ({}, True),
+        ({"sample_rate": 48000, "channels": 2, "codec": "aac"}, True),
+        ({"sample_rate": 44100}, False),
+        ({"channels": 1}, False),
+        ({"codec": "opus"}, False),
+        ({"bit_rate": 64000}, False),
+    ],
+)
+def test_sound_is_copied_only_as_it_is(change: dict[str, Any], can: bool) -> None:
+    """Sound that is to have another rate, number of channels, codec or bit rate is encoded."""
+    track = Track(Span(0, 1), SoundShape(VIDEO_SOUND["aac"], **change), ClipFile("mp4"))
+    assert can_copy(AudioInfo(1, "aac", 48000, 2, True), track) == can

@@ -1,12 +1,10 @@
-"""Tests of reading clips columns and of keeping clips open while frames go by."""
+"""Tests of keeping clips open while frames go by."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,83 +12,15 @@ from av.video.frame import VideoFrame
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from asyncv2d.clips import KnownSpans, SceneSpans, Schedule, read_spans
+from asyncv2d.clips import KnownSpans, SceneSpans, Schedule
+from asyncv2d.codecs import Encoder
 from asyncv2d.encode import Timing
 from asyncv2d.media import Clipper, Span, split
 from asyncv2d.registry import load_subsampler
-from asyncv2d.take import Take
-from asyncv2d.types import Cause, ItemError
+from asyncv2d.take import Studio, Take
 
 RATE = 10
 FRAME = VideoFrame(16, 16, "yuv420p")
-
-quarters = st.integers(0, 4000).map(lambda number: number / 4)
-spans = st.tuples(quarters, st.integers(1, 400).map(lambda number: number / 4)).map(
-    lambda pair: Span(pair[0], pair[0] + pair[1])
-)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as HH:MM:SS.mmm."""
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes) // 60:02}:{int(minutes) % 60:02}:{rest:06.3f}"
-
-
-@given(st.lists(spans, min_size=1))
-def test_numbers_are_read_as_they_are(given_spans: list[Span]) -> None:
-    """Lists, tuples, arrays and their text all give the spans that they list."""
-    listed = [list(span) for span in given_spans]
-    forms: list[Any] = [listed, tuple(map(tuple, listed)), np.array(listed), json.dumps(listed)]
-    assert all(read_spans(form) == given_spans for form in forms)
-
-
-@given(st.lists(spans, min_size=1))
-def test_clock_times_are_read(given_spans: list[Span]) -> None:
-    """HH:MM:SS.mmm means the same as seconds, also in text with or without quotes."""
-    listed = [[clock(start), clock(end)] for start, end in given_spans]
-    bare = str(listed).replace("'", "")
-    forms: list[Any] = [listed, json.dumps(listed), bare, np.array(listed, dtype=object)]
-    for form in forms:
-        assert np.allclose(read_spans(form), given_spans, atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [[1, 2.5], ["1", "2.5"], "[1, 2.5]", ["00:01", "00:02.5"], np.array([1, 2.5]), [[1, 2.5]]],
-)
-def test_one_pair_is_one_span(value: Any) -> None:
-    """A single pair need not be wrapped in another list."""
-    assert read_spans(value) == [Span(1, 2.5)]
-
-
-def test_minutes_are_not_a_number_in_base_60() -> None:
-    """``1:30`` in text is a minute and a half."""
-    assert read_spans("[[1:30, 2:00]]") == [Span(90, 120)]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        *("nonsense", "[[1, 2]", "{a: b}", "", 7, 3.5, b"[[1, 2]]", {"a": 1}, [1], [1, 2, 3]),
-        *([[1]], [[1, 2, 3]], [[2, 1]], [[1, 1]], [[-1, 2]], [[float("nan"), 2]], [["a", "b"]]),
-        *([[0, float("inf")]], [[None, 1]], [[[0, 1], [2, 3]]], [[1, 2], 3], np.array(5.0)),
-        *([[0, 10**400]], [["9" * 5000 + ":00", "1"]], "[" * 3000, np.array([[[1, 2]]])),
-    ],
-)
-def test_what_is_no_list_of_spans_is_bad_clips(value: Any) -> None:
-    """Anything else is refused with cause bad_clips, in a message of bearable length."""
-    with pytest.raises(ItemError) as caught:
-        read_spans(value)
-    assert caught.value.cause is Cause.BAD_CLIPS
-    assert len(caught.value.detail) < 250
-
-
-@pytest.mark.parametrize("value", [[], (), "[]", np.zeros((0, 2))])
-def test_an_empty_list_is_no_clips(value: Any) -> None:
-    """A row that lists no clip gives none, which is a cause of its own."""
-    with pytest.raises(ItemError) as caught:
-        read_spans(value)
-    assert caught.value.cause is Cause.NO_CLIPS
 
 
 def clipper(longest: float, shortest: float = 0.0) -> Clipper:
@@ -104,11 +34,12 @@ def clipper(longest: float, shortest: float = 0.0) -> Clipper:
 
 def take(span: Span) -> Take:
     """A take that encodes nothing: its frames are 16 × 16 and few."""
-    return Take(span, Timing(Fraction(1, 100), Fraction(RATE)), lambda frame: frame)
+    timing = Timing(Fraction(1, 100), Fraction(RATE))
+    return Take(span, Studio(timing, Encoder(), lambda frame: frame, keeps=bool))
 
 
 def play(
-    schedule: Schedule, end: float, cuts: Sequence[float] = (), step: float = 1 / RATE
+    schedule: Schedule[Take], end: float, cuts: Sequence[float] = (), step: float = 1 / RATE
 ) -> list[Span]:
     """Show frames every ``step`` seconds; the spans of the clips that come out."""
     for number in range(round(end / step)):

@@ -12,11 +12,13 @@ import av
 import numpy as np
 import pytest
 
-from asyncv2d.decode import decode, keyframe_times
+from asyncv2d.decode import Making, decode_all, decode_needed
+from asyncv2d.index import read_index
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.media import CutWatch, Picture, Span, VideoInfo
 from asyncv2d.plan import make_plan
 from asyncv2d.probe import open_media
+from asyncv2d.take import Take
 from asyncv2d.types import Blob, Cause, ItemError
 
 NOTHING = make_plan([])
@@ -35,6 +37,7 @@ class Recorder:
     """A cut detector that remembers what it was shown and finds a cut where it is told to."""
 
     cut: int
+    source: Literal["video", "metadata"] = "video"
     cuts_are_clips: bool = True
     view_width: int = 64
     scenes: Literal["all", "longest"] = "all"
@@ -59,7 +62,7 @@ def test_every_frame_has_its_time(name: str) -> None:
     """Times are presentation times counted from the start of the file, whatever its clock says."""
     made = VIDEOS[name]
     with open_media(Blob.of(made.data())) as media:
-        decoded = decode(media, NOTHING, None, encode=False)
+        decoded = decode_all(media, NOTHING, None)
     assert np.allclose(decoded.times, made.frame_times, atol=2e-3)
     assert decoded.end == pytest.approx(made.duration, abs=0.1)
 
@@ -68,7 +71,9 @@ def test_a_detector_sees_every_frame_in_order() -> None:
     """Each frame is shown once, in order, and the scene it begins is a clip of its own."""
     made, detector = MadeVideo(scenes(2), (128, 96), audio=None), Recorder(cut=20)
     with open_media(Blob.of(made.data())) as media:
-        decoded = decode(media, make_plan([detector]), None, encode=True)
+        decoded = decode_all(
+            media, make_plan([detector]), Making("encoded", None, read_index(media))
+        )
     assert detector.seen == [(number, number) for number in range(50)]
     assert np.allclose([take.span for take in decoded.takes], [[0, 0.8], [0.8, 2]])
     assert decoded.facts == {"times": decoded.times, "end": decoded.end}
@@ -78,8 +83,10 @@ def test_given_spans_come_before_scenes() -> None:
     """Spans that are given decide, also where a detector watches."""
     made = MadeVideo(scenes(1), audio=None)
     with open_media(Blob.of(made.data())) as media:
-        decoded = decode(media, NOTHING, [Span(0.2, 0.6)], encode=True)
-    assert [take.frames for take in decoded.takes] == [10]
+        decoded = decode_needed(
+            media, NOTHING, Making("encoded", [Span(0.2, 0.6)], read_index(media))
+        )
+    assert [take.frames for take in decoded.takes if isinstance(take, Take)] == [10]
 
 
 def test_damage_in_the_middle_is_corrupt() -> None:
@@ -88,7 +95,7 @@ def test_damage_in_the_middle_is_corrupt() -> None:
     middle = data.index(b"mdat") + 2000
     data[middle : middle + 3000] = b"\xff" * 3000
     with open_media(Blob.of(bytes(data))) as media, pytest.raises(ItemError) as caught:
-        decode(media, NOTHING, None, encode=False)
+        decode_all(media, NOTHING, None)
     assert caught.value.cause is Cause.CORRUPT
 
 
@@ -104,7 +111,7 @@ def test_what_an_edit_list_trims_is_not_missed(b_frames: int) -> None:
     begin = media_time + 15 * one_frame
     data[entry : entry + 12] = struct.pack(">IiI", 1000, begin, rate)  # one second of it
     with open_media(Blob.of(bytes(data))) as media:
-        times = decode(media, NOTHING, None, encode=False).times
+        times = decode_all(media, NOTHING, None).times
     assert np.allclose(times[:25], np.arange(25) / 25, atol=1e-3)
     assert len(times) - 25 <= b_frames
 
@@ -122,7 +129,7 @@ def test_a_clock_that_jumps_for_hours_is_corrupt() -> None:
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     with open_media(Blob.of(buffer.getvalue())) as media, pytest.raises(ItemError) as caught:
-        decode(media, NOTHING, None, encode=False)
+        decode_all(media, NOTHING, None)
     assert caught.value.cause is Cause.CORRUPT
 
 
@@ -131,6 +138,6 @@ def test_keyframe_times_are_those_of_the_keyframes(name: str) -> None:
     """Keyframes are found without decoding, and the file can be decoded afterwards."""
     made = VIDEOS[name]
     with open_media(Blob.of(made.data())) as media:
-        found = keyframe_times(media)
-        assert decode(media, NOTHING, None, encode=False).times
+        found = read_index(media).keyframe_times
+        assert decode_all(media, NOTHING, None).times
     assert np.allclose(found, made.frame_times[:: made.keyframe_interval], atol=2e-3)

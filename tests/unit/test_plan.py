@@ -17,6 +17,8 @@ SIZE = load_subsampler("ResolutionSubsampler").model_validate(
 )
 CUTS = load_subsampler("CutDetectionSubsampler").model_validate({"cuts_are_clips": True})
 EXACT = load_subsampler("ClippingSubsampler").model_validate({"precision": "exact"})
+SOUND = load_subsampler("AudioRateSubsampler").model_validate({"sample_rate": 16000})
+STILLS = load_subsampler("FrameSubsampler").model_validate({"downsample_method": "keyframe"})
 PROBE = load_subsampler("FFProbeSubsampler")()
 
 
@@ -31,8 +33,8 @@ def test_nothing_configured_is_a_plan_too() -> None:
     """A job without subsamplers decodes and encodes nothing."""
     plan = make_plan([])
     assert isinstance(plan.clipper, WholeSpans)
-    assert not plan.encodes(clips=True)
-    assert not plan.needs_video(clips=True)
+    assert plan.picture_work(clips=True) == "copied"
+    assert plan.picture_work(clips=False) == "untouched"
 
 
 @pytest.mark.parametrize(
@@ -45,23 +47,23 @@ def test_a_role_for_one_is_not_given_to_two(stage: object, does: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stages", "clips", "encodes", "needs_video"),
+    ("stages", "clips", "work"),
     [
-        ([SIZE], False, True, True),
-        ([FRAME], False, True, True),
-        ([EXACT], True, True, True),
-        ([EXACT], False, False, False),
-        ([CUTS], False, False, True),
-        ([PROBE], True, False, False),
+        ([SIZE], False, "encoded"),
+        ([FRAME], False, "encoded"),
+        ([EXACT], True, "encoded"),
+        ([EXACT], False, "untouched"),
+        ([CUTS], False, "untouched"),
+        ([PROBE], True, "copied"),
+        ([SOUND], False, "copied"),
+        ([STILLS, SIZE], True, "stills"),
     ],
 )
 def test_video_is_encoded_only_where_it_must_be(
-    stages: list[object], clips: bool, encodes: bool, needs_video: bool
+    stages: list[object], clips: bool, work: str
 ) -> None:
     """Encoding follows from a change of picture or rate, or from exact clips."""
-    plan = make_plan(stages)
-    assert plan.encodes(clips=clips) == encodes
-    assert plan.needs_video(clips=clips) == needs_video
+    assert make_plan(stages).picture_work(clips=clips) == work
 
 
 def test_the_full_job_decodes_once() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.media import Size
-from asyncv2d.probe import open_media, packets, reopen
+from asyncv2d.probe import from_start, open_media, packets
 from asyncv2d.types import Blob, Cause, ItemError, LocalFile
 
 
@@ -109,7 +109,7 @@ def test_a_second_look_is_independent(two_scenes_file: bytes) -> None:
         assert media.video is not None
         counts = []
         for _ in range(2):
-            with reopen(media) as container:
+            with from_start(media) as container:
                 stream = container.streams[media.video.index]
                 counts.append(sum(bool(p.size) for p in packets(media, container, stream)))
     assert counts == [100, 100]

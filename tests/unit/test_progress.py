@@ -63,7 +63,9 @@ def test_what_limits_the_run(
 async def test_of_an_engine(tmp_path: Path) -> None:
     """A real engine's state has all that is added up and shown."""
     config = build({"distribution": {"workers": 1, "processes_count": 2, "thread_count": 3}})
-    async with open_engine(config, SpoolFolders(tmp_path, tmp_path), save_caption=False) as engine:
+    async with open_engine(
+        config, config.plan(), SpoolFolders(tmp_path, tmp_path), save_caption=False
+    ) as engine:
         found = snapshot(engine)
     assert [stage["name"] for stage in found["stages"]] == ["fetch", "subsample"]
     assert found["stages"][0]["concurrency"] == 6

@@ -62,7 +62,9 @@ class Work:
         source = _each(specs) if isinstance(specs, list) else specs
         with anyio.fail_after(60):
             async with (
-                open_engine(job.built, SpoolFolders(spool, spool), save_caption=False) as engine,
+                open_engine(
+                    job.built, job.plan, SpoolFolders(spool, spool), save_caption=False
+                ) as engine,
                 run_shards(
                     engine, job, source, folder=self.folder / "work", drain=self.drain
                 ) as reports,

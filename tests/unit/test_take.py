@@ -13,10 +13,11 @@ from av.video.frame import VideoFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asyncv2d.codecs import Encoder
 from asyncv2d.encode import Timing
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.media import Span
-from asyncv2d.take import Take
+from asyncv2d.take import Studio, Take
 
 MADE = MadeVideo(scenes(10), (48, 48))
 FRAMES = [
@@ -28,17 +29,22 @@ EPSILON = 1e-3
 
 def encoded(take: Take) -> list[tuple[int, float]]:
     """The number and the time of each frame in the finished file."""
-    assert take.encoder is not None
-    with av.open(io.BytesIO(take.encoder.finish()), "r") as container:
+    assert take.picture is not None
+    with av.open(io.BytesIO(take.picture), "r") as container:
         return [
             (read_number(frame.to_ndarray(format="gray")), float(frame.time or 0))
             for frame in container.decode(video=0)
         ]
 
 
+def studio(rate: Fraction | None) -> Studio:
+    """Frames are encoded as they are."""
+    return Studio(Timing(rate, Fraction(25)), Encoder(), lambda frame: frame, keeps=bool)
+
+
 def played(span: Span, times: list[float], end: float, rate: Fraction | None) -> Take:
     """A take that was shown frame n at times[n]."""
-    take = Take(span, Timing(rate, Fraction(25)), lambda frame: frame)
+    take = Take(span, studio(rate))
     for frame, time in zip(FRAMES, times, strict=False):
         take.show(frame, time)
     assert take.finish(end)
@@ -101,7 +107,7 @@ def test_a_late_first_frame_is_shown_from_the_start(rate: Fraction | None) -> No
 
 def test_a_take_that_saw_no_frame_says_so() -> None:
     """A clip without a frame is none."""
-    assert not Take(Span(0, 1), Timing(None, Fraction(25)), lambda frame: frame).finish(1)
+    assert not Take(Span(0, 1), studio(None)).finish(1)
 
 
 @pytest.mark.parametrize("rate", [None, Fraction(25)])
@@ -116,9 +122,9 @@ def test_colours_keep_their_meaning(colorspace: int) -> None:
     """The file says which matrix its colours were made with, as the source did."""
     frame = VideoFrame(64, 48, "yuv420p")
     frame.colorspace = colorspace
-    take = Take(Span(0, 1), Timing(Fraction(5), Fraction(25)), lambda shown: shown)
+    take = Take(Span(0, 1), studio(Fraction(5)))
     take.show(frame, 0.0)
     assert take.finish(1.0)
-    assert take.encoder is not None
-    with av.open(io.BytesIO(take.encoder.finish()), "r") as container:
+    assert take.picture is not None
+    with av.open(io.BytesIO(take.picture), "r") as container:
         assert {shown.colorspace for shown in container.decode(video=0)} == {colorspace}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,11 @@ class CutDetectionSubsampler(Settings):
     cut that comes within ``min_scene_len`` frames of the last one is ignored.
     """
 
+    without_args: ClassVar[Mapping[str, Any]] = {"source": "metadata"}
+
+    source: Literal["video", "metadata"] = "video"
+    """``metadata``: use the ``cuts`` that the row has already; this is what leaving ``args`` out
+    means."""
     cuts_are_clips: bool = False
     """Make a clip of every scene. Stands beside ``args``, not inside."""
     cut_detection_mode: Literal["all", "longest"] = "all"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Self
 
@@ -27,6 +28,12 @@ class ResolutionSubsampler(Settings):
     """Width in pixels; -1: not set."""
     video_size: int = Field(default=-1, ge=-1, le=16384)
     """Height and width at once; -1: not set."""
+    shortest_side: int | None = Field(default=None, ge=2, le=16384)
+    """``scale`` brings the shorter side to this many pixels, in place of a height or width."""
+    area: int | None = Field(default=None, ge=4)
+    """``scale`` brings height × width as near to this many pixels as it can, but not over."""
+    upscale: bool = True
+    """Whether ``scale`` may enlarge the picture."""
     encode_format: Literal["mp4"] = "mp4"
     """Container of the result."""
 
@@ -53,8 +60,12 @@ class ResolutionSubsampler(Settings):
 
     @model_validator(mode="after")
     def _enough_is_said(self) -> Self:
-        if self._height < 0 and self._width < 0:
-            raise ValueError("give video_size, height or width (in pixels)")
+        bounded = self.shortest_side is not None or self.area is not None
+        sized = self._height >= 0 or self._width >= 0
+        if not sized and not bounded:
+            raise ValueError("give video_size, height, width or shortest_side in pixels, or area")
+        if bounded and "scale" not in self.resize_mode:
+            raise ValueError("shortest_side and area are for scale; add it to resize_mode")
         for mode in ("crop", "pad"):
             if mode in self.resize_mode and min(self._height, self._width) < 0:
                 raise ValueError(f"{mode} needs both height and width, or video_size")
@@ -89,10 +100,32 @@ class ResolutionSubsampler(Settings):
                 yield FilterStep("pad", f"{size.width}:{size.height}:(ow-iw)/2:(oh-ih)/2"), size
 
     def _scaled(self, size: Size) -> Size:
-        if self._height > 0:
-            return Size(_even(size.width * self._height / size.height), self._height)
-        return Size(self._width, _even(size.height * self._width / size.width))
+        factor = self._factor(size)
+        if factor > 1 and not self.upscale:
+            return size
+        if self.area is not None and factor == self._area_factor(size):
+            return Size(_even_below(size.width * factor), _even_below(size.height * factor))
+        return Size(_even(size.width * factor), _even(size.height * factor))
+
+    def _factor(self, size: Size) -> float:
+        """How much larger the picture becomes."""
+        bounds = []
+        if self.shortest_side is not None:
+            bounds.append(self.shortest_side / min(size))
+        if self.area is not None:
+            bounds.append(self._area_factor(size))
+        if bounds:
+            return min(bounds)
+        return self._height / size.height if self._height > 0 else self._width / size.width
+
+    def _area_factor(self, size: Size) -> float:
+        assert self.area is not None
+        return math.sqrt(self.area / (size.width * size.height))
 
 
 def _even(length: float) -> int:
     return max(2, 2 * round(length / 2))
+
+
+def _even_below(length: float) -> int:
+    return max(2, 2 * int(length / 2 + 1e-9))

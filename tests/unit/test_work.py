@@ -16,8 +16,8 @@ import pytest
 
 from asyncv2d.made_media import MadeVideo, demo_videos, read_number, scenes
 from asyncv2d.plan import make_plan
-from asyncv2d.process import INLINE_BYTES, Task, process, sendable
 from asyncv2d.types import Blob, Cause, ItemError, LocalFile, Processed, Sample
+from asyncv2d.work import INLINE_BYTES, Task, process, sendable
 
 Run = Callable[..., Processed]
 SMALL = {"Resolution": {"video_size": 64, "resize_mode": "scale,crop,pad"}}
@@ -142,7 +142,9 @@ def test_large_parts_go_through_the_spool(tmp_path: Path) -> None:
     """A part too large for a pipe lies in the spool, with the same bytes."""
     made = MadeVideo(scenes(3), (640, 480), pixel_format="yuv444p", options=())
     noisy = make_noise(made)
-    (sample,) = process(Task("k", Blob.of(noisy), [[0, 9]], make_plan([]), tmp_path)).samples
+    (sample,) = process(
+        Task("k", Blob.of(noisy), {"clips": [[0, 9]]}, make_plan([]), tmp_path)
+    ).samples
     part = sample.parts["mp4"]
     assert isinstance(part, Blob)
     assert part.size > INLINE_BYTES

@@ -1,0 +1,121 @@
+"""Decodes one video stream: its frames in order, with the times at which they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import av
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from asyncv2d.index import Effort
+from asyncv2d.probe import Media, packets
+from asyncv2d.types import Cause, ItemError
+
+_LONGEST_STILL = 600.0
+
+
+class Shown(NamedTuple):
+    """A frame with the times (seconds) it is shown from and, as far as known, to."""
+
+    frame: VideoFrame
+    time: float
+    end: float
+
+
+def shown_frames(
+    media: Media, stream: VideoStream, efforts: Sequence[int] | None = None
+) -> Iterator[Shown]:
+    """Frames in order; ``efforts`` says for each packet of the stream what to do with it.
+
+    Some files have frames without a time, or with one that does not advance; those follow the frame
+    before by one frame's length at the stream's rate. Raises ItemError (truncated or corrupt) where
+    the video cannot be decoded to its end, or where the clock jumps so far that the still picture
+    in between could only be damage; a job that keeps damaged files gets the frames before.
+    """
+    try:
+        if efforts is None:
+            yield from _timed(media, stream, _all_frames(media, stream), jumps=False)
+        else:
+            yield from _timed(media, stream, _some_frames(media, stream, efforts), jumps=True)
+    except ItemError as error:
+        media.damaged(error)
+
+
+def _timed(
+    media: Media, stream: VideoStream, frames: Iterator[VideoFrame], *, jumps: bool
+) -> Iterator[Shown]:
+    assert media.probe.video is not None
+    assert stream.time_base is not None
+    base = stream.time_base
+    usual = float(1 / media.probe.video.rate)
+    time = -usual
+    for frame in frames:
+        following = time + usual
+        if frame.pts is None:
+            time = following
+        else:
+            stamped = float(frame.pts * base - media.origin)
+            if stamped > time + _LONGEST_STILL and not jumps:
+                raise ItemError(
+                    Cause.CORRUPT, f"the clock jumps from {time:.2f} to {stamped:.2f} s"
+                )
+            time = stamped if stamped > time else following
+        length = float(frame.duration * base) if frame.duration else usual
+        yield Shown(frame, time, time + (length if length < _LONGEST_STILL else usual))
+
+
+def _all_frames(media: Media, stream: VideoStream) -> Iterator[VideoFrame]:
+    _one_thread(stream)
+    read = 0
+    try:
+        for packet in packets(media, media.container, stream):
+            read += bool(packet.size)
+            yield from _frames_of(media, packet)
+    except av.FFmpegError as error:
+        raise _undecodable(media, error) from error
+    # Only MP4's index is exact; AVI's also lists the places where a frame repeats.
+    promised = len(stream.index_entries) if "mp4" in media.container.format.name else 0
+    if read < promised:
+        raise ItemError(Cause.TRUNCATED, f"the file ends after {read} of {promised} frames")
+
+
+def _some_frames(media: Media, stream: VideoStream, efforts: Sequence[int]) -> Iterator[VideoFrame]:
+    _one_thread(stream)
+    context, coming = stream.codec_context, iter(efforts)
+    try:
+        for packet in packets(media, media.container, stream):
+            effort = next(coming, Effort.DECODE) if packet.size else Effort.DECODE
+            if effort == Effort.SKIP:
+                continue
+            if effort == Effort.RESTART:
+                for frame in context.decode(None):
+                    media.counter.frames += 1
+                    yield frame
+                context.flush_buffers()
+            context.skip_frame = "NONREF" if effort == Effort.IF_REFERRED_TO else "DEFAULT"
+            yield from _frames_of(media, packet)
+    except av.FFmpegError as error:
+        raise _undecodable(media, error) from error
+
+
+def _one_thread(stream: VideoStream) -> None:
+    """Parallelism is across videos."""
+    if not stream.codec_context.is_open:
+        stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
+    stream.codec_context.skip_frame = "DEFAULT"
+
+
+def _undecodable(media: Media, error: av.FFmpegError) -> ItemError:
+    return ItemError(
+        media.harm, f"decoding stopped after {media.counter.frames} frames: {error.strerror}"
+    )
+
+
+def _frames_of(media: Media, packet: Packet[Any]) -> Iterator[VideoFrame]:
+    for frame in packet.decode():
+        assert isinstance(frame, VideoFrame)
+        media.counter.frames += 1
+        yield frame

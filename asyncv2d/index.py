@@ -1,0 +1,128 @@
+"""Where the frames of a video lie in time, and which of them a job has to decode.
+
+Both come from reading the packets' headers; nothing is decoded. The second follows the way video is
+compressed: frames refer to others of their group, which begins with a keyframe, so to see one frame
+everything it may refer to is decoded, from the keyframe before it on, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asyncv2d.probe import Media, from_start, packets
+
+# Codecs of which every packet holds one frame and a decoder can be told to leave out a frame that
+# no other refers to.
+_CAN_SKIP = ("h264", "hevc")
+
+
+class Effort(IntEnum):
+    """What to do with a packet."""
+
+    SKIP = 0
+    IF_REFERRED_TO = 1
+    DECODE = 2
+    RESTART = 3  # decode, after packets that were skipped: nothing refers to what came before
+
+
+@dataclass(frozen=True, slots=True)
+class PacketIndex:
+    """The packets of a video stream in the order they are stored (which is that of decoding).
+
+    ``times`` are presentation times in seconds, NaN for packets that show nothing or have none;
+    ``keyframes`` marks those that can be decoded alone; ``end`` is when the last one ends.
+    """
+
+    times: NDArray[np.float64]
+    keyframes: NDArray[np.bool_]
+    end: float
+
+    @property
+    def shown(self) -> NDArray[np.float64]:
+        """All presentation times in order."""
+        return np.sort(self.times[~np.isnan(self.times)])
+
+    @property
+    def keyframe_times(self) -> list[float]:
+        """Presentation times of the keyframes, in order."""
+        times = self.times[self.keyframes]
+        return [float(time) for time in np.sort(times[~np.isnan(times)])]
+
+
+def read_index(media: Media) -> PacketIndex:
+    """Read the packets of the video to the end; of the sound, where there is no video.
+
+    Raises ItemError (truncated or corrupt) where the file cannot be read on.
+    """
+    chosen = media.video or media.audio
+    if chosen is None or chosen.time_base is None:
+        return PacketIndex(np.empty(0), np.empty(0, np.bool_), 0.0)
+    base, end = chosen.time_base, 0.0
+    times: list[float] = []
+    keys: list[bool] = []
+    with from_start(media) as container:
+        for packet in packets(media, container, container.streams[chosen.index]):
+            if packet.size == 0:
+                continue
+            keys.append(packet.is_keyframe)
+            if packet.pts is None or packet.is_discard:
+                times.append(float("nan"))
+                continue
+            times.append(float(packet.pts * base - media.origin))
+            end = max(end, times[-1] + float((packet.duration or 0) * base))
+    return PacketIndex(np.array(times), np.array(keys, np.bool_), end)
+
+
+class Choice(NamedTuple):
+    """Which packets to decode: an ``Effort`` for each, and the times of the frames that count."""
+
+    efforts: Sequence[int]
+    needed: NDArray[np.float64]
+
+
+def choose(index: PacketIndex, codec: str, wanted: NDArray[np.float64]) -> Choice | None:
+    """What to do with each packet so that the frames on screen at the ``wanted`` times come out.
+
+    None where that cannot be told from the index, so that all has to be decoded.
+    """
+    shown = index.shown
+    if codec not in _CAN_SKIP or len(shown) == 0 or (np.diff(shown) <= 0).any():
+        return None
+    if not len(index.keyframes) or not index.keyframes[0]:
+        return None
+    needed = _needed(index, shown, wanted)
+    return Choice(_by_group(index, needed).tolist(), index.times[needed])
+
+
+def _needed(
+    index: PacketIndex, shown: NDArray[np.float64], wanted: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which packets hold the frame that is on the screen at one of the wanted times."""
+    places = np.searchsorted(shown, wanted, side="right") - 1
+    times = np.unique(shown[np.clip(places, 0, len(shown) - 1)])
+    needed: NDArray[np.bool_] = np.isin(index.times, times)
+    return needed
+
+
+def _by_group(index: PacketIndex, needed: NDArray[np.bool_]) -> NDArray[np.int8]:
+    starts = np.flatnonzero(index.keyframes)
+    ends = np.append(starts[1:], len(needed))
+    result = np.full(len(needed), Effort.SKIP, np.int8)
+    whole = False  # whether the group that follows needs all of this one
+    for start, end in zip(starts[::-1], ends[::-1], strict=True):
+        inside = np.flatnonzero(needed[start:end])
+        last = end if whole else start + (inside[-1] + 1 if len(inside) else 0)
+        result[start:last] = np.where(needed[start:last], Effort.DECODE, Effort.IF_REFERRED_TO)
+        if last < end < len(needed) and result[end] != Effort.SKIP:
+            result[end] = Effort.RESTART
+        leading = index.times[start:end] < index.times[start]
+        whole = bool((leading & needed[start:end]).any())
+        if not whole:  # they refer to the group before, which may not be there
+            result[start:end][leading] = Effort.SKIP
+    return result

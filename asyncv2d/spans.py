@@ -1,0 +1,118 @@
+"""Reads what a row says of its clips: spans of time, or cuts that were found before."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from asyncv2d.media import Span
+from asyncv2d.types import Cause, ItemError
+
+_PAIR = 2
+_CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9}(?:\.\d+)?)", re.ASCII)
+# Lists and strings only: ``1:30`` must not be read as a number in base 60. The C parser is much
+# faster, but not part of every build of PyYAML.
+_Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+def read_spans(value: Any) -> list[Span]:
+    """The spans of a row's clips column.
+
+    Takes ``[[start, end], …]`` or one ``[start, end]``, with seconds or ``"HH:MM:SS.mmm"``, as
+    lists, tuples, arrays or text. Raises ItemError (bad_clips) for anything else.
+    """
+    listed = _listed(_parsed(value) if isinstance(value, str) else value)
+    if len(listed) == _PAIR and not _is_list(listed[0]):
+        listed = [listed]
+    spans = [_span(entry) for entry in listed]
+    if not spans:
+        raise ItemError(Cause.NO_CLIPS, "the row's list of clips is empty")
+    return spans
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError):
+        raise _bad(text) from None
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    """``value`` as a sequence, be it a list, a tuple or an array."""
+    if not _is_list(value):
+        raise _bad(value)
+    return value if isinstance(value, Sequence) else list(value.tolist())
+
+
+def _is_list(value: Any) -> bool:
+    if isinstance(value, str | bytes):
+        return False
+    return isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
+
+
+def _span(entry: Any) -> Span:
+    pair = _listed(entry)
+    if len(pair) != _PAIR:
+        raise _bad(entry)
+    span = Span(_seconds(pair[0]), _seconds(pair[1]))
+    if span.length <= 0:
+        raise ItemError(Cause.BAD_CLIPS, f"the clip {list(pair)!r:.80} ends before it begins")
+    return span
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
+        hours, minutes, seconds = clock.groups(default="0")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise _bad(value) from None
+    if not math.isfinite(number) or number < 0:
+        raise _bad(value)
+    return number
+
+
+def _bad(value: Any) -> ItemError:
+    return ItemError(
+        Cause.BAD_CLIPS,
+        f"cannot read {value!r:.80} as clips: expected [[start, end], …], seconds or HH:MM:SS.mmm",
+    )
+
+
+def says_clock_times(value: Any) -> bool:
+    """Whether clips are written as ``"HH:MM:SS.mmm"`` (true if the first time is)."""
+    while isinstance(value, str) and value.lstrip()[:1] in ("[", "("):
+        value = _parsed(value)
+    while _is_list(value) and len(value):
+        value = value[0]
+    return isinstance(value, str) and _CLOCK.fullmatch(value.strip()) is not None
+
+
+def clock_time(seconds: float) -> str:
+    """``"HH:MM:SS.mmm"``."""
+    milliseconds = round(seconds * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds / 1000:06.3f}"
+
+
+def read_cuts(value: Any) -> list[Span]:
+    """The scenes of a row's ``cuts``: ``cuts_original_fps`` in frames, at ``original_fps``.
+
+    Takes a mapping, or one as text. Raises ItemError (bad_clips) for anything else.
+    """
+    cuts = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(cuts, Mapping) or "cuts_original_fps" not in cuts:
+        raise ItemError(
+            Cause.BAD_CLIPS,
+            f"cannot read {value!r:.80} as cuts: expected original_fps and cuts_original_fps",
+        )
+    rate = _seconds(cuts.get("original_fps"))
+    if rate <= 0:
+        raise ItemError(Cause.BAD_CLIPS, "the original_fps of the row's cuts is not above 0")
+    scenes = read_spans(cuts["cuts_original_fps"])
+    return [Span(scene.start / rate, scene.end / rate) for scene in scenes]

@@ -1,0 +1,334 @@
+"""All the work on one video, as one call that runs in a worker process."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import av
+
+from asyncv2d.audio import Track, add_sound
+from asyncv2d.copying import can_copy, copy_clips, plays
+from asyncv2d.decode import Making, decode_all, decode_needed
+from asyncv2d.encode import Receipt
+from asyncv2d.index import PacketIndex, read_index
+from asyncv2d.media import Size, Span, VideoInfo, split
+from asyncv2d.mux import ClipFile
+from asyncv2d.plan import PictureWork, Plan
+from asyncv2d.probe import Media, open_media
+from asyncv2d.spans import clock_time, read_cuts, read_spans, says_clock_times
+from asyncv2d.stills import StillTake
+from asyncv2d.subtitles import Subtitle, clip_subtitles, read_subtitles
+from asyncv2d.take import Take
+from asyncv2d.types import Blob, Body, Cause, ItemError, LocalFile, Processed, RunError, Sample
+
+METADATA = ("clips", "cuts", "yt_meta_dict")
+CLIP_DIGITS = 5
+IMAGE_DIGITS = 4
+INLINE_BYTES = 1 << 20
+_ANY_VIDEO = VideoInfo(0, "", Size(0, 0), Fraction(1), Fraction(25))
+_WHOLE = Span(0.0, float("inf"))
+# Containers (as FFmpeg calls what it reads) that are the format already, if the codec is right.
+_SAME_FORMAT = {"m4a": "mov,mp4,m4a", "mp3": "mp3", "wav": "wav", "flac": "flac", "opus": "ogg"}
+_SAME_CODEC = {"m4a": "aac", "mp3": "mp3", "wav": "pcm_s16le", "flac": "flac", "opus": "opus"}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One video and what to do with it.
+
+    ``metadata`` is what is known of it beforehand, by the names in METADATA. ``spool``
+    is a folder to make for parts that are large; None keeps all parts in memory.
+    """
+
+    key: str
+    body: Body
+    metadata: Mapping[str, Any]
+    plan: Plan
+    spool: Path | None = None
+
+
+@dataclass(slots=True)
+class _Clip:
+    """A clip while its parts come together."""
+
+    span: Span
+    receipt: Receipt | None = None
+    picture: bytes | None = None
+    parts: dict[str, Body] = field(default_factory=dict)
+    images: Sequence[tuple[float, bytes]] = ()
+
+
+def prepare(plan: Plan) -> None:
+    """Import what the first video will need, in a new worker and while downloads begin."""
+    if plan.detector is not None:
+        plan.detector.watch(_ANY_VIDEO)
+
+
+def process(task: Task) -> Processed:
+    """Probe, decode, cut, encode: the samples of one video.
+
+    Each sample has its media parts and its own facts; captions and the row's columns are added by
+    the caller. Raises ItemError where the video cannot be processed.
+    """
+    with open_media(task.body, keep_damaged=task.plan.output.keep_damaged) as media:
+        try:
+            return _Work(task, media).run()
+        except ItemError as error:
+            error.facts["frames_decoded"] = media.counter.frames
+            raise
+
+
+class _Work:
+    def __init__(self, task: Task, media: Media) -> None:
+        self._task = task
+        self._plan = task.plan
+        self._media = media
+        self._cuts: Sequence[Span] | None = None
+
+    def run(self) -> Processed:
+        if self._media.truncated:
+            self._media.damaged(
+                ItemError(Cause.TRUNCATED, "the file ends before its own headers say it does")
+            )
+        spans = self._given_spans()
+        clipping = spans is not None or self._plan.cuts_are_clips
+        work = self._picture_work(clipping=clipping)
+        facts = self._describe()
+        clips, found = self._clips(work, spans, clipping=clipping)
+        facts |= found
+        self._add_sound(clips, work)
+        samples = [
+            sample
+            for number, clip in enumerate(clips)
+            for sample in self._samples(clip, facts, number if clipping else None)
+        ]
+        if not samples:
+            raise ItemError(Cause.NO_CLIPS, self._why_no_clips(facts))
+        return Processed(samples, {"frames_decoded": self._media.counter.frames})
+
+    @cached_property
+    def _index(self) -> PacketIndex:
+        return read_index(self._media)
+
+    @cached_property
+    def _subtitles(self) -> Sequence[Subtitle]:
+        return read_subtitles(self._task.metadata, self._media)
+
+    def _given_spans(self) -> Sequence[Span] | None:
+        """The spans of the clips to make, where they are known beforehand."""
+        metadata = self._task.metadata
+        if self._plan.output.subtitles_are_clips:
+            if not self._subtitles:
+                raise ItemError(
+                    Cause.NO_CLIPS, "the video has no subtitles, and they are the clips"
+                )
+            return [subtitle.span for subtitle in self._subtitles]
+        if self._plan.given_cuts is not None and self._plan.given_cuts.cuts_are_clips:
+            scenes = read_cuts(metadata.get("cuts"))
+            if self._plan.given_cuts.scenes == "longest":
+                return [max(scenes, key=lambda scene: scene.length)]
+            return scenes
+        if self._plan.cuts_are_clips or metadata.get("clips") is None:
+            return None
+        return read_spans(metadata["clips"])
+
+    def _picture_work(self, *, clipping: bool) -> PictureWork:
+        """What is done to the picture of this very file."""
+        plan, media = self._plan, self._media
+        work = plan.picture_work(clips=clipping)
+        if media.video is None:
+            if plan.detector is not None or (work != "none" and plan.audio_format is None):
+                raise ItemError(Cause.NO_VIDEO_STREAM, _what_it_is(media, "video"))
+            work = "none"
+        if work == "none" and media.audio is None and plan.audio_format is not None:
+            raise ItemError(Cause.NO_AUDIO_STREAM, _what_it_is(media, "sound"))
+        if work == "untouched" and media.damage and not plays(self._task.body):
+            raise ItemError(media.harm, "not even the first frame can be decoded")
+        if work == "copied" and not can_copy(media):
+            return "encoded"
+        return work
+
+    def _describe(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {}
+        keyframes: Sequence[float] = ()
+        if any(describer.needs_keyframes for describer in self._plan.describers):
+            keyframes = self._index.keyframe_times if self._media.video else ()
+        for describer in self._plan.describers:
+            facts |= describer.describe(self._media.probe, keyframes)
+        return facts
+
+    def _clips(
+        self, work: PictureWork, spans: Sequence[Span] | None, *, clipping: bool
+    ) -> tuple[list[_Clip], Mapping[str, Any]]:
+        """The clips with their pictures but without sound, and the facts that were found."""
+        facts: Mapping[str, Any] = {}
+        if self._plan.detector is not None:
+            together = work in ("encoded", "stills") and not self._plan.needs_two_decodes
+            making = self._making(work, spans) if together else None
+            decoded = decode_all(self._media, self._plan, making)
+            facts = decoded.facts
+            if together:
+                return [_decoded_clip(take) for take in decoded.takes], facts
+        if clipping and spans is None:
+            spans = [Span(a, b) for a, b in facts["cuts_seconds"]]
+        if work in ("encoded", "stills"):
+            decoded = decode_needed(self._media, self._plan, self._making(work, spans))
+            return [_decoded_clip(take) for take in decoded.takes], facts
+        if work == "copied":
+            pieces = self._pieces(spans if spans is not None else [_WHOLE])
+            copies = copy_clips(self._media, self._index, pieces, self._plan.clipper)
+            return [_Clip(receipt.real, receipt, picture) for picture, receipt in copies], facts
+        if not clipping:
+            return [_Clip(_WHOLE)], facts
+        return [_Clip(piece, _receipt(piece)) for piece in self._pieces(spans or ())], facts
+
+    def _making(self, work: PictureWork, spans: Sequence[Span] | None) -> Making:
+        stills = self._plan.stills
+        picks_subtitles = stills is not None and stills.needs_subtitles
+        starts = [subtitle.span.start for subtitle in self._subtitles] if picks_subtitles else ()
+        return Making(work, spans, self._index, starts)
+
+    def _pieces(self, spans: Iterable[Span]) -> list[Span]:
+        """The spans, cut to allowed lengths and to the end of the file, by their start."""
+        end = self._index.end
+        within = (Span(span.start, min(span.end, end)) for span in spans)
+        return sorted(piece for span in within for piece in split(self._plan.clipper, span))
+
+    def _add_sound(self, clips: Sequence[_Clip], work: PictureWork) -> None:
+        """Give the clips their sound: beside the picture, and as a part of its own."""
+        plan, tracks, owners = self._plan, list[Track](), list[tuple[_Clip, str]]()
+        for clip in clips:
+            if clip.picture is not None:
+                file = ClipFile("mp4", clip.picture)
+                tracks.append(Track(clip.span, plan.sound_in_video, file, clip.span == _WHOLE))
+                owners.append((clip, "mp4"))
+            if plan.audio_format is not None and not self._is_sound_already(clip, work):
+                file = ClipFile(plan.sound_alone.format.container)
+                tracks.append(Track(clip.span, plan.sound_alone, file, clip.span == _WHOLE))
+                owners.append((clip, plan.audio_format))
+        if work == "untouched":
+            clips[0].parts["mp4"] = self._task.body
+        methods = add_sound(self._media, tracks)
+        for (clip, part), track, method in zip(owners, tracks, methods, strict=True):
+            data = _finished(track.file)
+            if data is not None:
+                clip.parts[part] = Blob.of(data)
+            if part == "mp4" and clip.receipt is not None:
+                clip.receipt = replace(clip.receipt, audio=method)
+
+    def _is_sound_already(self, clip: _Clip, work: PictureWork) -> bool:
+        """Hand the file on as it is where it is just the sound that is asked for."""
+        audio, extension = self._media.probe.audio, self._plan.audio_format
+        assert extension is not None
+        container = self._media.container
+        same = (
+            work == "none"
+            and clip.span == _WHOLE
+            and len(container.streams) == 1
+            and audio is not None
+            and self._plan.shaper is None
+            and self._plan.output.encoder.audio_bitrate is None
+            and container.format.name.startswith(_SAME_FORMAT[extension])
+            and audio.codec == _SAME_CODEC[extension]
+        )
+        if same:
+            clip.parts[extension] = self._task.body
+        return same
+
+    def _samples(
+        self, clip: _Clip, facts: Mapping[str, Any], number: int | None
+    ) -> Iterator[Sample]:
+        """The clip as a sample; each of its images as one of its own."""
+        key, meta = self._task.key, dict(facts)
+        if self._media.damage:
+            meta["damage"] = self._media.damage[0]
+        if clip.receipt is not None:
+            meta["receipt"] = asdict(clip.receipt)
+        if number is not None:
+            key = f"{key}_{number:0{CLIP_DIGITS}d}"
+            meta |= self._clip_facts(clip)
+        if clip.parts or not (self._plan.wants_picture or self._plan.audio_format):
+            parts = {name: self._part(body) for name, body in clip.parts.items()}
+            yield Sample(key, parts, meta)
+        for count, (time, image) in enumerate(clip.images):
+            assert self._plan.image_format is not None
+            part = self._part(Blob.of(image))
+            own = {"frame_time": time, **self._frame_subtitle(time)}
+            alone = len(clip.images) == 1 and not clip.parts
+            image_key = key if alone else f"{key}_{count:0{IMAGE_DIGITS}d}"
+            yield Sample(image_key, {self._plan.image_format: part}, {**meta, **own})
+
+    def _clip_facts(self, clip: _Clip) -> dict[str, Any]:
+        asked = clip.receipt.asked if clip.receipt is not None else clip.span
+        times: list[Any] = list(asked)
+        if says_clock_times(self._task.metadata.get("clips")):
+            times = [clock_time(time) for time in asked]
+        facts: dict[str, Any] = {"clips": [times]}
+        if self._task.metadata.get("yt_meta_dict") or self._plan.output.subtitles_are_clips:
+            subtitles = clip_subtitles(self._subtitles, asked)
+            facts["clip_subtitles"] = [subtitle.record for subtitle in subtitles]
+        return facts
+
+    def _frame_subtitle(self, time: float) -> dict[str, Any]:
+        stills = self._plan.stills
+        for subtitle in self._subtitles if stills and stills.needs_subtitles else ():
+            if subtitle.span.start == time:
+                return {"frame_time": subtitle.start, "frame_subtitle": subtitle.record["lines"]}
+        return {}
+
+    def _why_no_clips(self, facts: Mapping[str, Any]) -> str:
+        found = len(facts.get("cuts_seconds", ())) or "the given"
+        return f"none of {found} spans of this {self._index.end:.2f} s long file can be a clip"
+
+    def _part(self, body: Body) -> Body:
+        """Small parts travel inside the answer, large ones by a path in the spool."""
+        spool = self._task.spool
+        if isinstance(body, LocalFile) or body.data is None or spool is None:
+            return body
+        if body is self._task.body or body.size <= INLINE_BYTES:
+            return body
+        try:
+            spool.mkdir(exist_ok=True)
+            handle, path = tempfile.mkstemp(dir=spool, prefix="part-")
+            with os.fdopen(handle, "wb") as file:
+                file.write(body.data)
+        except OSError as error:  # not the row's fault, and no row would fare better
+            raise RunError(f"{spool.parent}: cannot keep clips: {error.strerror}") from error
+        return Blob(size=body.size, path=Path(path))
+
+
+def _decoded_clip(take: Take | StillTake) -> _Clip:
+    if isinstance(take, StillTake):
+        receipt = Receipt(take.span, take.span, len(take.images), take.span.length, "exact")
+        return _Clip(take.span, receipt, images=take.images)
+    receipt = Receipt(take.span, take.real, take.frames, take.duration, "exact")
+    return _Clip(take.span, receipt, take.picture)
+
+
+def _receipt(span: Span) -> Receipt:
+    """The receipt of a clip of sound alone."""
+    return Receipt(span, span, 0, span.length, "exact")
+
+
+def _finished(file: ClipFile) -> bytes | None:
+    try:
+        return file.finish()
+    except av.FFmpegError as error:  # sound that was copied from a damaged header
+        raise ItemError(Cause.CORRUPT, f"a clip cannot be written: {error.strerror}") from error
+
+
+def _what_it_is(media: Media, wanted: str) -> str:
+    kinds = ", ".join(sorted({stream.type for stream in media.container.streams})) or "no"
+    return f"the file has {kinds} streams only, and this job makes {wanted}"
+
+
+def sendable(body: Body) -> Body:
+    """The body as it can be sent to a worker: the owner's duties stay with the owner."""
+    return replace(body, on_close=None) if isinstance(body, Blob) else body
