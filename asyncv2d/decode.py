@@ -20,7 +20,7 @@ from asyncv2d.index import PacketIndex, choose
 from asyncv2d.media import CutWatch, Span, split
 from asyncv2d.plan import PictureWork, Plan, WholeSpans
 from asyncv2d.probe import Media, from_start
-from asyncv2d.small_view import SmallView
+from asyncv2d.small_view import SmallViews
 from asyncv2d.stills import STILL_ROUNDING, StillTake
 from asyncv2d.take import TICK_ROUNDING, Studio, Take
 from asyncv2d.types import ItemError
@@ -102,14 +102,14 @@ def _decode(
     efforts: Sequence[int] | None,
 ) -> Decoded:
     schedule = _NoClips() if making is None else _schedule(media, plan, making)
-    small = SmallView(plan.detector.view_width if plan.detector else 0)
+    views = SmallViews()
     decoded = Decoded()
     with from_start(media) as container:
         assert media.video is not None
         stream = container.streams[media.video.index]
         assert isinstance(stream, VideoStream)
         for frame, time, end in shown_frames(media, stream, efforts):
-            new_scene = watch is not None and watch.push(small(frame), len(decoded.times))
+            new_scene = watch is not None and watch.push(views(frame), len(decoded.times))
             schedule.show(frame, time, new_scene=new_scene)
             decoded.times.append(time)
             decoded.end = end

@@ -79,11 +79,24 @@ class Probe:
     document: Mapping[str, Any]
 
 
+class SmallView(Protocol):
+    """A frame as small BGR pictures (h, w, 3), each about as wide as asked (pixels)."""
+
+    def shrunk(self, width: int) -> Picture:
+        """As OpenCV reads and shrinks it (bilinear, by a whole factor)."""
+
+    def sampled(self, width: int) -> Picture:
+        """Made of single pixels of the frame: several times cheaper, and rougher."""
+
+
 class CutWatch(Protocol):
     """Sees every frame of one video in order and says where a new scene begins."""
 
-    def push(self, view: Picture, index: int) -> bool:
-        """Take frame ``index`` as a small BGR picture (h, w, 3); True if a scene begins at it."""
+    def push(self, view: SmallView, index: int) -> bool:
+        """Take frame ``index``; True if a scene is known to begin at it.
+
+        A detector that is not ``immediate`` may find out later, and tell at the end.
+        """
 
     def finish(self, times: Sequence[float], end: float) -> Mapping[str, Any]:
         """After the last frame: the facts for the sample's JSON.
@@ -108,8 +121,11 @@ class CutDetector(Protocol):
 
     source: Literal["video", "metadata"]
     cuts_are_clips: bool
-    view_width: int
     scenes: Literal["all", "longest"]
+
+    @property
+    def immediate(self) -> bool:
+        """Whether every scene is known when its first frame is seen."""
 
     def watch(self, video: VideoInfo) -> CutWatch:
         """Begin to watch one video."""

@@ -159,7 +159,10 @@ class Plan:
     @property
     def needs_two_decodes(self) -> bool:
         """Whether cuts must be known before the clips that they make can be begun."""
-        return self.cuts_are_clips and self.stills is not None and self.stills.needs_end
+        if self.detector is None or not self.detector.cuts_are_clips:
+            return False
+        picks_late = self.stills is not None and self.stills.needs_end
+        return picks_late or not self.detector.immediate
 
 
 def make_plan(subsamplers: Iterable[object], output: Output | None = None) -> Plan:

@@ -1,15 +1,18 @@
-"""The small picture of a frame for cut detection, as PySceneDetect with OpenCV would see it.
+"""Small pictures of a frame for cut detection: as PySceneDetect with OpenCV sees it, and rougher.
 
 OpenCV converts the whole frame to BGR and shrinks it bilinearly, which reads four pixels, or one,
 for each pixel of the result. Only those are taken from the decoder's planes here and converted,
-with the same arithmetic, so scores against a threshold come out the same.
+with the same arithmetic, so scores against a threshold come out the same. Where that is known to be
+far away, a picture of single pixels will do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
@@ -41,14 +44,17 @@ _LIMITED_MATRIX = _Matrix(16, 9539, 16525, -3209, -6660, 13074)
 _FULL_MATRIX = _Matrix(0, 8192, 14516, -2819, -5850, 11485)
 
 
-class _Tables(NamedTuple):
+N = TypeVar("N", bound=np.generic)
+
+
+class _Tables(NamedTuple, Generic[N]):
     """What each value of Y, Cb and Cr adds to the colours, on the scale of 0 to 255."""
 
-    y: NDArray[np.float32]
-    cb_to_blue: NDArray[np.float32]
-    cb_to_green: NDArray[np.float32]
-    cr_to_green: NDArray[np.float32]
-    cr_to_red: NDArray[np.float32]
+    y: NDArray[N]
+    cb_to_blue: NDArray[N]
+    cb_to_green: NDArray[N]
+    cr_to_green: NDArray[N]
+    cr_to_red: NDArray[N]
 
 
 class _Grid(NamedTuple):
@@ -61,24 +67,73 @@ class _Grid(NamedTuple):
     weights: NDArray[np.float32]
 
 
-class SmallView:
-    """Makes frames about ``width`` pixels wide, as BGR of shape (h, w, 3).
+class SmallViews:
+    """The small pictures of one video's frames.
 
-    Where a frame's shape differs from the first one's, the view keeps the size of the first.
+    Where a frame's shape differs from the first one's, its pictures keep the sizes of the first.
     """
 
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._size: Size | None = None
+    def __init__(self) -> None:
+        self._sizes: dict[int, Size] = {}
 
-    def __call__(self, frame: VideoFrame) -> Picture:
-        """The small picture of ``frame``."""
-        if self._size is None:
-            factor = max(1, frame.width // self._width)
-            self._size = Size(round(frame.width / factor), max(1, round(frame.height / factor)))
-        if self._size == (frame.width, frame.height):
-            return frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
-        return _shrunk(_colours(frame, self._size), frame, self._size)
+    def __call__(self, frame: VideoFrame) -> FrameView:
+        """The small pictures of ``frame``."""
+        return FrameView(frame, self._size)
+
+    def _size(self, width: int, frame: VideoFrame) -> Size:
+        if width not in self._sizes:
+            factor = max(1, frame.width // width)
+            size = Size(round(frame.width / factor), max(1, round(frame.height / factor)))
+            self._sizes[width] = size
+        return self._sizes[width]
+
+
+class FrameView:
+    """The small pictures of one frame, each made when it is first asked for."""
+
+    def __init__(self, frame: VideoFrame, size: Callable[[int, VideoFrame], Size]) -> None:
+        self._frame = frame
+        self._size = size
+        self._shrunk: dict[int, Picture] = {}
+
+    def shrunk(self, width: int) -> Picture:
+        """The picture about ``width`` pixels wide, as BGR of shape (h, w, 3)."""
+        if width not in self._shrunk:
+            size = self._size(width, self._frame)
+            self._shrunk[width] = _averaged(_colours(self._frame, size), self._frame, size)
+        return self._shrunk[width]
+
+    def sampled(self, width: int) -> Picture:
+        """About as wide, made of single pixels: rough, and several times cheaper."""
+        return _sampled(self._frame, self._size(width, self._frame))
+
+
+def _sampled(frame: VideoFrame, size: Size) -> Picture:
+    picture: Picture
+    if not _is_readable(frame.format):
+        whole = frame.to_ndarray(format="bgr24")
+        picture = cv2.resize(whole, size, interpolation=cv2.INTER_NEAREST)
+        return picture
+    y, cb, cr = (_single_pixels(frame, plane, size) for plane in frame.planes[:3])
+    tables = _byte_tables(_is_full_range(frame), _has_halved_colour(frame))
+    luma = cv2.LUT(y, tables.y)
+    blue = cv2.LUT(cb, tables.cb_to_blue)
+    green = cv2.add(cv2.LUT(cb, tables.cb_to_green), cv2.LUT(cr, tables.cr_to_green))
+    red = cv2.LUT(cr, tables.cr_to_red)
+    # Adding in bytes cuts off at 0 and 255.
+    colours = [cv2.add(luma, colour, dtype=cv2.CV_8U) for colour in (blue, green, red)]
+    picture = cv2.merge(colours).reshape(size.height, size.width, 3)
+    return picture
+
+
+def _single_pixels(frame: VideoFrame, plane: VideoPlane, size: Size) -> NDArray[np.uint8]:
+    """The pixels of a plane in the middle of each pixel of the result, brought to 8 bits."""
+    kind, depth = _kind(frame), _depth(frame)
+    halved = plane.width < frame.width, plane.height < frame.height
+    whole = Size(frame.width, frame.height)
+    places = _middles(whole, plane.line_size // kind.itemsize, size, *halved)
+    pixels: NDArray[Any] = np.frombuffer(memoryview(plane), kind).take(places)
+    return pixels if depth == _BYTE else (pixels >> (depth - _BYTE)).astype(np.uint8)
 
 
 def _colours(frame: VideoFrame, size: Size) -> list[NDArray[Any]]:
@@ -96,7 +151,7 @@ def _colours(frame: VideoFrame, size: Size) -> list[NDArray[Any]]:
     return [blue, green, red]
 
 
-def _shrunk(colours: list[NDArray[Any]], frame: VideoFrame, size: Size) -> Picture:
+def _averaged(colours: list[NDArray[Any]], frame: VideoFrame, size: Size) -> Picture:
     weights = _grid(Size(frame.width, frame.height), frame.width, size).weights
     picture = np.empty((size.width * size.height, 3), np.uint8)
     for channel, colour in enumerate(colours):
@@ -123,9 +178,13 @@ def _depth(frame: VideoFrame) -> int:
     return frame.format.components[0].bits
 
 
+def _kind(frame: VideoFrame) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if _depth(frame) == _BYTE else "<u2")
+
+
 def _pixels(frame: VideoFrame, plane: VideoPlane, size: Size) -> NDArray[Any]:
     """The pixels of a plane that count."""
-    kind: np.dtype[Any] = np.dtype(np.uint8 if _depth(frame) == _BYTE else "<u2")
+    kind = _kind(frame)
     halved = plane.width < frame.width, plane.height < frame.height
     whole = Size(frame.width, frame.height)
     places = _grid(whole, plane.line_size // kind.itemsize, size, *halved).places
@@ -148,6 +207,19 @@ def _grid(
     return _Grid(np.stack(places), np.stack(weights).astype(np.float32))
 
 
+@lru_cache(maxsize=64)
+def _middles(
+    whole: Size, stride: int, small: Size, half_width: bool, half_height: bool
+) -> NDArray[np.intp]:
+    """The pixel in the middle of each pixel of the result, for a plane as in ``_grid``."""
+    rows = ((np.arange(small.height) + 0.5) * whole.height / small.height).astype(np.intp)
+    columns = ((np.arange(small.width) + 0.5) * whole.width / small.width).astype(np.intp)
+    places: NDArray[np.intp] = (
+        (rows >> half_height)[:, None] * stride + (columns >> half_width)
+    ).ravel()
+    return places
+
+
 def _neighbours(
     length: int, wanted: int
 ) -> tuple[list[NDArray[np.intp]], list[NDArray[np.float64]]]:
@@ -164,7 +236,7 @@ def _neighbours(
 
 
 @lru_cache(maxsize=16)
-def _tables(depth: int, full_range: bool, halved_colour: bool) -> _Tables:
+def _tables(depth: int, full_range: bool, halved_colour: bool) -> _Tables[np.float32]:
     """The tables for values of ``depth`` bits.
 
     Where colour is stored halved, FFmpeg rounds each product down before adding them up; without
@@ -185,3 +257,10 @@ def _tables(depth: int, full_range: bool, halved_colour: bool) -> _Tables:
         cr_to_green=table(128, matrix.cr_to_green),
         cr_to_red=table(128, matrix.cr_to_red),
     )
+
+
+@lru_cache(maxsize=4)
+def _byte_tables(full_range: bool, halved_colour: bool) -> _Tables[np.int16]:
+    """The tables for 8 bits, rounded to whole numbers."""
+    tables = _tables(_BYTE, full_range, halved_colour)
+    return _Tables(*(np.rint(table).astype(np.int16) for table in tables))

@@ -15,7 +15,7 @@ import pytest
 from asyncv2d.decode import Making, decode_all, decode_needed
 from asyncv2d.index import read_index
 from asyncv2d.made_media import MadeVideo, read_number, scenes
-from asyncv2d.media import CutWatch, Picture, Span, VideoInfo
+from asyncv2d.media import CutWatch, SmallView, Span, VideoInfo
 from asyncv2d.plan import make_plan
 from asyncv2d.probe import open_media
 from asyncv2d.take import Take
@@ -39,7 +39,7 @@ class Recorder:
     cut: int
     source: Literal["video", "metadata"] = "video"
     cuts_are_clips: bool = True
-    view_width: int = 64
+    immediate: bool = True
     scenes: Literal["all", "longest"] = "all"
     seen: list[tuple[int, int]] = field(default_factory=list)
 
@@ -47,9 +47,9 @@ class Recorder:
         """Begin."""
         return self
 
-    def push(self, view: Picture, index: int) -> bool:
+    def push(self, view: SmallView, index: int) -> bool:
         """Remember a view's number."""
-        self.seen.append((index, read_number(view)))
+        self.seen.append((index, read_number(view.shrunk(64))))
         return index == self.cut
 
     def finish(self, times: Sequence[float], end: float) -> Mapping[str, Any]:

@@ -160,18 +160,19 @@ async def test_what_takes_too_long_fails() -> None:
 
 async def test_concurrency_is_bounded() -> None:
     """Exactly as many operations run at a time as the stage says."""
-    running, most = 0, 0
+    running, go_on = 0, anyio.Event()
 
-    async def count(row: Row) -> Row:
-        nonlocal running, most
+    async def wait(row: Row) -> Row:
+        nonlocal running
         running += 1
-        most = max(most, running)
-        await anyio.sleep(0.001)
-        running -= 1
+        await go_on.wait()
         return row
 
-    await collect(Pipeline.of(stage(count, concurrency=5)), 60)
-    assert most == 5
+    async with Pipeline.of(stage(wait, concurrency=5)).run(rows(60)) as outcomes:
+        await anyio.wait_all_tasks_blocked()
+        assert running == 5
+        go_on.set()
+        assert len([outcome async for outcome in outcomes]) == 60
 
 
 async def test_a_slow_end_holds_back_the_start() -> None:

@@ -10,7 +10,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from asyncv2d.made_media import MadeVideo, scenes
-from asyncv2d.small_view import SmallView
+from asyncv2d.small_view import SmallViews
 
 MADE = MadeVideo(scenes(1, 1), (320, 240))
 
@@ -42,18 +42,41 @@ def opencv_view(shown: VideoFrame, width: int) -> np.ndarray:
 def test_small_view_is_close_to_opencv(pixel_format: str, size: tuple[int, int]) -> None:
     """The small picture is nearly the one that the thresholds of cut detection were chosen with."""
     shown = frame(30, pixel_format, size)
-    ours, theirs = SmallView(64)(shown), opencv_view(shown, 64)
+    ours, theirs = SmallViews()(shown).shrunk(64), opencv_view(shown, 64)
     assert ours.shape == theirs.shape
     assert np.abs(ours.astype(int) - theirs).mean() < 3
 
 
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "yuv422p"])
+@pytest.mark.parametrize("size", [(320, 240), (322, 182), (64, 36)])
+def test_the_usual_formats_give_the_very_pixels(pixel_format: str, size: tuple[int, int]) -> None:
+    """Where colour is stored halved, every pixel but for rounding is OpenCV's."""
+    shown = frame(30, pixel_format, size)
+    ours, theirs = SmallViews()(shown).shrunk(64), opencv_view(shown, 64)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "pixel_format", ["yuv420p", "yuvj420p", "yuv444p", "yuv420p10le", "nv12", "rgb24", "gray"]
+)
+def test_the_rough_picture_is_of_the_same_size_and_look(pixel_format: str) -> None:
+    """Single pixels give a picture like the other one, on the whole."""
+    view = SmallViews()(frame(30, pixel_format, (642, 360)))
+    rough, fine = view.sampled(64), view.shrunk(64)
+    assert rough.shape == fine.shape
+    assert np.abs(rough.mean(axis=(0, 1)) - fine.mean(axis=(0, 1))).max() < 4
+
+
 def test_a_small_frame_is_its_own_view() -> None:
     """A frame no wider than asked is not scaled."""
-    assert SmallView(64)(frame(0, "yuv420p", (64, 36))).shape == (36, 64, 3)
+    assert SmallViews()(frame(0, "yuv420p", (64, 36))).shrunk(64).shape == (36, 64, 3)
 
 
 def test_views_of_one_video_have_one_size() -> None:
     """A frame of another size in the middle is brought to the size of the first view."""
-    view = SmallView(64)
-    shapes = {view(frame(0, "yuv420p", size)).shape for size in [(320, 240), (640, 360), (64, 64)]}
+    views = SmallViews()
+    shapes = {
+        views(frame(0, "yuv420p", size)).shrunk(64).shape
+        for size in [(320, 240), (640, 360), (64, 64)]
+    }
     assert shapes == {(48, 64, 3)}

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from asyncv2d.media import Picture, VideoInfo
+from asyncv2d.media import CutWatch, VideoInfo
 from asyncv2d.ports import Settings
 
-if TYPE_CHECKING:
-    from scenedetect.detectors import ContentDetector
-
-_VIEW_WIDTH = 64
+_DEFAULT_THRESHOLDS = {
+    "content": 27.0,
+    "adaptive": 3.0,
+    "hash": 0.35,
+    "histogram": 0.2,
+    "threshold": 12.0,
+}
+_SHARES = ("hash", "histogram")  # their thresholds are shares of a whole
+# These place a cut at a frame that was seen before: adaptive looks at the frames around it, and
+# threshold puts it between a fade-out and the fade-in that follows.
+_LATE = ("adaptive", "threshold")
 
 
 class CutDetectionSubsampler(Settings):
-    """Finds cuts with PySceneDetect's content detection, and adds them to each sample as ``cuts``.
+    """Finds cuts with PySceneDetect's detectors, and adds them to each sample as ``cuts``.
 
-    A cut is a frame whose hue, saturation and brightness differ from the frame before by more than
-    ``threshold`` on average (PySceneDetect, ``ContentDetector``; https://www.scenedetect.com). A
-    cut that comes within ``min_scene_len`` frames of the last one is ignored.
+    A cut is a frame whose hue, saturation and brightness differ from the frame before by at least
+    ``threshold`` on average (PySceneDetect, ``ContentDetector``; https://www.scenedetect.com), or
+    what another of its detectors says. A cut that comes within ``min_scene_len`` frames of the last
+    one is ignored.
     """
 
     without_args: ClassVar[Mapping[str, Any]] = {"source": "metadata"}
@@ -35,89 +43,48 @@ class CutDetectionSubsampler(Settings):
     """Keep all scenes, or only the longest."""
     framerates: tuple[float, ...] | None = None
     """Detect again as if the video had each of these lower frame rates."""
-    threshold: float = Field(default=27, gt=0)
-    """Mean difference (0 to 255) from which a frame begins a new scene."""
+    detector: Literal["content", "adaptive", "hash", "histogram", "threshold"] = "content"
+    """What a cut is: ``content``: a change of the picture; ``adaptive``: one that is larger than
+    those around it, so that fast motion is none; ``hash``: a change of its structure;
+    ``histogram``: a change of its brightnesses; ``threshold``: a fade through black."""
+    threshold: float | None = Field(default=None, gt=0)
+    """From where on a difference is a cut; null: 27 for content (of 255), 3 for adaptive (times the
+    frames around), 0.35 for hash and 0.2 for histogram (of 1), 12 for threshold (brightness below
+    which a picture is black, of 255)."""
     min_scene_len: int = Field(default=15, ge=0)
     """Shortest scene, in frames of the source."""
 
+    @model_validator(mode="after")
+    def _fits_the_detector(self) -> Self:
+        if self.detector in _SHARES and self.level > 1:
+            raise ValueError(f"threshold for {self.detector} goes from 0 to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _rates_are_rates(self) -> Self:
+        if any(rate <= 0 for rate in self.framerates or ()):
+            raise ValueError("framerates are numbers of frames a second, above 0")
+        return self
+
     @property
-    def view_width(self) -> int:
-        """Width of the small picture that is compared, in pixels."""
-        return _VIEW_WIDTH
+    def level(self) -> float:
+        """The threshold, or the detector's own where none is given."""
+        default = _DEFAULT_THRESHOLDS[self.detector]
+        return default if self.threshold is None else self.threshold
 
     @property
     def scenes(self) -> Literal["all", "longest"]:
         """Which scenes count."""
         return self.cut_detection_mode
 
-    def watch(self, video: VideoInfo) -> _Watch:
+    @property
+    def immediate(self) -> bool:
+        """Whether every scene is known when its first frame is seen."""
+        return self.detector not in _LATE
+
+    def watch(self, video: VideoInfo) -> CutWatch:
         """Begin to watch one video."""
-        return _Watch(self, float(video.rate))
+        # Imported here: OpenCV and PySceneDetect take 0.3 s, and only a worker needs them.
+        from asyncv2d_stages.subsample._cut_watch import Watch
 
-
-class _Watch:
-    """One detector at the source's rate, and one for each further frame rate."""
-
-    def __init__(self, settings: CutDetectionSubsampler, rate: float) -> None:
-        self._mode = settings.cut_detection_mode
-        self._rate = rate
-        self._native = _Detection(settings, rate, step=1)
-        self._others = {
-            target: _Detection(settings, rate, step=max(int(rate // target), 1))
-            for target in settings.framerates or ()
-        }
-
-    def push(self, view: Picture, index: int) -> bool:
-        """Take one frame; True if a scene begins at it."""
-        for detection in self._others.values():
-            detection.push(view, index)
-        return self._native.push(view, index)
-
-    def finish(self, times: Sequence[float], end: float) -> Mapping[str, Any]:
-        """``cuts`` in frame numbers for each frame rate, and ``cuts_seconds``."""
-        frames = len(times)
-        native = self._native.scenes(frames, self._mode)
-        ends = [*times, end]
-        cuts: dict[str, Any] = {"original_fps": self._rate, "cuts_original_fps": native}
-        for target, detection in self._others.items():
-            cuts[f"cuts_{target:g}"] = detection.scenes(frames, self._mode)
-        return {"cuts": cuts, "cuts_seconds": [[ends[a], ends[b]] for a, b in native]}
-
-
-class _Detection:
-    def __init__(self, settings: CutDetectionSubsampler, rate: float, step: int) -> None:
-        self._detector = _detector(settings)
-        self._rate = rate
-        self._step = step
-        self._starts = [0]
-
-    def push(self, view: Picture, index: int) -> bool:
-        from scenedetect import FrameTimecode
-
-        if index % self._step:
-            return False
-        found = self._detector.process_frame(FrameTimecode(index, self._rate), view)
-        if not found or index == 0:
-            return False
-        self._starts.append(index)
-        return True
-
-    def scenes(self, frames: int, mode: Literal["all", "longest"]) -> list[list[int]]:
-        ends = [*self._starts[1:], frames]
-        scenes = [[a, b] for a, b in zip(self._starts, ends, strict=True)]
-        if mode == "longest":
-            return [max(scenes, key=lambda scene: scene[1] - scene[0])]
-        return scenes
-
-
-def _detector(settings: CutDetectionSubsampler) -> ContentDetector:
-    # Imported here: OpenCV and PySceneDetect take 0.3 s, and only a worker needs them. SUPPRESS
-    # is what video2dataset's release of PySceneDetect does, and it needs no look-ahead.
-    from scenedetect.detector import FlashFilter
-    from scenedetect.detectors import ContentDetector
-
-    return ContentDetector(
-        threshold=settings.threshold,
-        min_scene_len=settings.min_scene_len,
-        filter_mode=FlashFilter.Mode.SUPPRESS,
-    )
+        return Watch(self, float(video.rate))

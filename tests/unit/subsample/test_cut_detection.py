@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scenedetect import open_video
+from scenedetect.detector import FlashFilter, SceneDetector
+from scenedetect.detectors import (
+    AdaptiveDetector,
+    ContentDetector,
+    HashDetector,
+    HistogramDetector,
+    ThresholdDetector,
+)
+from scenedetect.scene_manager import SceneManager
 
-from asyncv2d.made_media import MadeVideo, scenes
-from asyncv2d.types import Processed
+from asyncv2d.config import build
+from asyncv2d.made_media import MadeVideo, Scene, scenes
+from asyncv2d.types import Processed, UserError
 
 Run = Callable[..., Processed]
 VIDEOS = {
@@ -71,3 +83,64 @@ def test_lower_frame_rates_are_looked_at_too(run: Run) -> None:
         0 <= ours - true <= 1
         for ours, true in zip(starts, [0, *VIDEOS["plain"].cut_frames], strict=True)
     )
+
+
+FADES = MadeVideo(
+    (Scene(1.2, (205, 45, 40), 440), Scene(0.8, (0, 0, 0), 880), Scene(1.5, (60, 90, 160), 660)),
+    (320, 180),
+    audio=None,
+)
+MILD = MadeVideo(
+    tuple(Scene(1, colour, 440) for colour in [(90, 70, 70), (70, 60, 90), (95, 95, 60)]),
+    (640, 360),
+    audio=None,
+)
+SUPPRESS = FlashFilter.Mode.SUPPRESS
+DETECTORS: dict[str, tuple[dict[str, Any], Callable[[], SceneDetector]]] = {
+    "content": ({}, lambda: ContentDetector(27, 15, filter_mode=SUPPRESS)),
+    "content-8": (
+        {"threshold": 8, "min_scene_len": 0},
+        lambda: ContentDetector(8, 0, filter_mode=SUPPRESS),
+    ),
+    "adaptive": ({"detector": "adaptive"}, AdaptiveDetector),
+    "hash": ({"detector": "hash", "threshold": 0.1}, lambda: HashDetector(0.1)),
+    "histogram": ({"detector": "histogram"}, HistogramDetector),
+    "threshold": ({"detector": "threshold", "threshold": 25}, lambda: ThresholdDetector(25)),
+}
+
+
+@pytest.mark.parametrize("video", [VIDEOS["plain"], VIDEOS["moving"], FADES, MILD])
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_cuts_are_those_of_pyscenedetect(
+    name: str, video: MadeVideo, run: Run, tmp_path: Path
+) -> None:
+    """Each detector finds what PySceneDetect itself finds in the file, at the same frames."""
+    args, detector = DETECTORS[name]
+    source = open_video(str(video.write(tmp_path / "video.mp4")))
+    manager = SceneManager()
+    manager.auto_downscale = False
+    manager.downscale = max(1, source.frame_size[0] // 256)
+    manager.add_detector(detector())
+    manager.detect_scenes(source)
+    theirs = [[a.frame_num, b.frame_num] for a, b in manager.get_scene_list(start_in_scene=True)]
+    assert cuts(run, video, **args)["cuts"]["cuts_original_fps"] == theirs
+
+
+@pytest.mark.parametrize("name", ["adaptive", "threshold"])
+def test_cuts_that_are_known_late_make_clips_too(name: str, run: Run) -> None:
+    """A detector that places a cut in the past gives the clips that begin there."""
+    args = {**DETECTORS[name][0], "cuts_are_clips": True}
+    video = FADES if name == "threshold" else VIDEOS["plain"]
+    clips = run(video.data(), {"CutDetection": args, "Frame": {"frame_rate": 25}}).samples
+    found = clips[0].meta["cuts_seconds"]
+    assert len(found) > 1
+    assert [list(clip.meta["receipt"]["asked"]) for clip in clips] == [
+        pytest.approx(span) for span in found
+    ]
+
+
+def test_a_share_above_one_is_a_mistake() -> None:
+    """A threshold that no difference can reach is refused, with the range there is."""
+    args = {"detector": "hash", "threshold": 27}
+    with pytest.raises(UserError, match="from 0 to 1"):
+        build({"subsampling": {"CutDetectionSubsampler": {"args": args}}})
