@@ -94,7 +94,7 @@ class _Copies:
     def __init__(self, media: Media, stream: AudioStream, tracks: Sequence[Track]) -> None:
         assert media.probe.audio is not None
         self._stream = stream
-        self._origin = media.origin
+        self._times = media.clock(stream)
         self._tracks = tracks
         self._preroll = _PREROLL.get(media.probe.audio.codec, 0.0)
         self._chosen: list[list[Packet[Any]]] = [[] for _ in tracks]
@@ -106,16 +106,14 @@ class _Copies:
         """Hand a packet to the tracks that it belongs to; one may belong to several."""
         if packet.size == 0 or not self._tracks:
             return
-        base = self._stream.time_base
-        assert base is not None
         if packet.pts is not None:
-            self._clock = float(packet.pts * base - self._origin)
-        start, end = self._clock, self._clock + float((packet.duration or 0) * base)
+            self._clock = self._times.time(packet.pts)
+        start, end = self._clock, self._clock + self._times.length(packet.duration)
         self._clock = end
         for number in self._window.touching(start, end + self._preroll):
             span = self._tracks[number].span
             if end <= span.end + _ROUNDING:
-                self._chosen[number].append(_moved(packet, start - span.start, base))
+                self._chosen[number].append(_moved(packet, start - span.start))
                 self._heard[number] |= end > span.start
 
     def finish(self) -> list[bool]:
@@ -126,11 +124,11 @@ class _Copies:
         return self._heard
 
 
-def _moved(packet: Packet[Any], start: float, base: Fraction) -> Packet[Any]:
+def _moved(packet: Packet[Any], start: float) -> Packet[Any]:
     """A copy of ``packet`` that begins at ``start``."""
-    moved = Packet(bytes(packet))
+    moved, base = Packet(bytes(packet)), packet.time_base
     moved.time_base = base
-    moved.pts = moved.dts = round(start / base)
+    moved.pts = moved.dts = round(start * base.denominator / base.numerator)
     moved.duration = packet.duration
     return moved
 

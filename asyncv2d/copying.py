@@ -6,7 +6,6 @@ import io
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -14,6 +13,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
+from asyncv2d.clock import Clock
 from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex
 from asyncv2d.media import Clipper, Span
@@ -126,25 +126,26 @@ class _Copy:
         output = self.target.add_stream_from_template(stream, opaque=True)
         base = stream.time_base
         assert base is not None
+        clock = self.media.clock(stream)
         shift = round((self.span.start + float(self.media.origin)) / base)
         if seek:
             self.source.seek(shift, stream=stream)
         for packet in packets(self.media, self.source, stream):
             if packet.size == 0 or packet.pts is None:
                 continue
-            start = float(packet.pts * base - self.media.origin)
-            if self._is_past(packet, start, base):
+            start = clock.time(packet.pts)
+            if self._is_past(packet, start, clock):
                 return
             if start >= self.span.start - _ROUNDING and (self.frames or packet.is_keyframe):
                 self.frames += 1
-                stop = start + float((packet.duration or 0) * base)
+                stop = start + clock.length(packet.duration)
                 self.start, self.stop = min(self.start, start), max(self.stop, stop)
                 packet.pts -= shift
                 packet.dts = None if packet.dts is None else packet.dts - shift
                 packet.stream = output
                 self.target.mux(packet)
 
-    def _is_past(self, packet: Packet[Any], start: float, base: Fraction) -> bool:
+    def _is_past(self, packet: Packet[Any], start: float, clock: Clock) -> bool:
         """Whether this packet and all after it lie behind the clip.
 
         At a keyframe border the next group of pictures begins with its keyframe, though frames of
@@ -156,4 +157,4 @@ class _Copy:
             return True
         if packet.dts is None:
             return False
-        return float(packet.dts * base - self.media.origin) >= self.span.end
+        return clock.time(packet.dts) >= self.span.end

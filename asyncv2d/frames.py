@@ -48,8 +48,7 @@ def _timed(
     media: Media, stream: VideoStream, frames: Iterator[VideoFrame], *, jumps: bool
 ) -> Iterator[Shown]:
     assert media.probe.video is not None
-    assert stream.time_base is not None
-    base = stream.time_base
+    clock = media.clock(stream)
     usual = float(1 / media.probe.video.rate)
     time = -usual
     for frame in frames:
@@ -57,13 +56,13 @@ def _timed(
         if frame.pts is None:
             time = following
         else:
-            stamped = float(frame.pts * base - media.origin)
+            stamped = clock.time(frame.pts)
             if stamped > time + _LONGEST_STILL and not jumps:
                 raise ItemError(
                     Cause.CORRUPT, f"the clock jumps from {time:.2f} to {stamped:.2f} s"
                 )
             time = stamped if stamped > time else following
-        length = float(frame.duration * base) if frame.duration else usual
+        length = clock.length(frame.duration) or usual
         yield Shown(frame, time, time + (length if length < _LONGEST_STILL else usual))
 
 

@@ -63,7 +63,7 @@ def read_index(media: Media) -> PacketIndex:
     chosen = media.video or media.audio
     if chosen is None or chosen.time_base is None:
         return PacketIndex(np.empty(0), np.empty(0, np.bool_), 0.0)
-    base, end = chosen.time_base, 0.0
+    clock, end = media.clock(chosen), 0.0
     times: list[float] = []
     keys: list[bool] = []
     with from_start(media) as container:
@@ -74,8 +74,8 @@ def read_index(media: Media) -> PacketIndex:
             if packet.pts is None or packet.is_discard:
                 times.append(float("nan"))
                 continue
-            times.append(float(packet.pts * base - media.origin))
-            end = max(end, times[-1] + float((packet.duration or 0) * base))
+            times.append(clock.time(packet.pts))
+            end = max(end, times[-1] + clock.length(packet.duration))
     return PacketIndex(np.array(times), np.array(keys, np.bool_), end)
 
 

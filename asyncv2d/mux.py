@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Any
 
 import av
@@ -70,6 +69,6 @@ class ClipFile:
         return self._file
 
 
-def _decode_time(packet: Packet[Any]) -> Fraction:
+def _decode_time(packet: Packet[Any]) -> float:
     assert packet.dts is not None
-    return packet.dts * packet.time_base
+    return packet.dts * packet.time_base.numerator / packet.time_base.denominator

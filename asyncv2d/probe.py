@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from asyncv2d.clock import Clock
 from asyncv2d.media import AudioInfo, Probe, Size, VideoInfo
 from asyncv2d.truncation import is_truncated, looks_like_media
 from asyncv2d.types import Body, Cause, ItemError, LocalFile
@@ -30,6 +31,7 @@ _REWINDABLE = ("mov,mp4", "matroska")
 _BEFORE_ALL = -(1 << 40)  # microseconds: some streams begin before time 0
 _SNIFF_BYTES = 192
 _UNKNOWN_RATE = Fraction(25)
+_UNKNOWN_TIME_BASE = Fraction(1, av.time_base)
 
 
 @dataclass(slots=True)
@@ -62,6 +64,10 @@ class Media:
     def harm(self) -> Cause:
         """What to call it when this file cannot be read or decoded to its end."""
         return Cause.TRUNCATED if self.truncated else Cause.CORRUPT
+
+    def clock(self, stream: Stream) -> Clock:
+        """What a stream's timestamps mean."""
+        return Clock(stream.time_base or _UNKNOWN_TIME_BASE, self.origin)
 
     def damaged(self, error: ItemError) -> None:
         """What comes after this place cannot be used: note it where the job keeps the rest.

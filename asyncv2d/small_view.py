@@ -8,7 +8,7 @@ far away, a picture of single pixels will do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
-from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 from asyncv2d.media import Picture, Size
@@ -110,12 +109,17 @@ class FrameView:
 
 def _sampled(frame: VideoFrame, size: Size) -> Picture:
     picture: Picture
-    if not _is_readable(frame.format):
+    storage = _storage(frame.format.name)
+    if storage is None:
         whole = frame.to_ndarray(format="bgr24")
         picture = cv2.resize(whole, size, interpolation=cv2.INTER_NEAREST)
         return picture
-    y, cb, cr = (_single_pixels(frame, plane, size) for plane in frame.planes[:3])
-    tables = _byte_tables(_is_full_range(frame), _has_halved_colour(frame))
+    shape = Size(frame.width, frame.height)
+    y, cb, cr = (
+        _as_bytes(pixels.take(_middles(shape, stride, size, *halved)), storage)
+        for pixels, stride, halved in _planes(frame, storage)
+    )
+    tables = _byte_tables(_is_full_range(frame, storage), storage.halved_width)
     luma = cv2.LUT(y, tables.y)
     blue = cv2.LUT(cb, tables.cb_to_blue)
     green = cv2.add(cv2.LUT(cb, tables.cb_to_green), cv2.LUT(cr, tables.cr_to_green))
@@ -126,24 +130,18 @@ def _sampled(frame: VideoFrame, size: Size) -> Picture:
     return picture
 
 
-def _single_pixels(frame: VideoFrame, plane: VideoPlane, size: Size) -> NDArray[np.uint8]:
-    """The pixels of a plane in the middle of each pixel of the result, brought to 8 bits."""
-    kind, depth = _kind(frame), _depth(frame)
-    halved = plane.width < frame.width, plane.height < frame.height
-    whole = Size(frame.width, frame.height)
-    places = _middles(whole, plane.line_size // kind.itemsize, size, *halved)
-    pixels: NDArray[Any] = np.frombuffer(memoryview(plane), kind).take(places)
-    return pixels if depth == _BYTE else (pixels >> (depth - _BYTE)).astype(np.uint8)
-
-
 def _colours(frame: VideoFrame, size: Size) -> list[NDArray[Any]]:
     """Blue, green and red of the pixels that count, each in the shape of the grid."""
-    if not _is_readable(frame.format):
+    storage, shape = _storage(frame.format.name), Size(frame.width, frame.height)
+    if storage is None:
         whole = frame.to_ndarray(format="bgr24").reshape(-1, 3)
-        places = _grid(Size(frame.width, frame.height), frame.width, size).places
+        places = _grid(shape, frame.width, size).places
         return [whole[:, channel].take(places) for channel in range(3)]
-    y, cb, cr = (_pixels(frame, plane, size) for plane in frame.planes[:3])
-    tables = _tables(_depth(frame), _is_full_range(frame), _has_halved_colour(frame))
+    y, cb, cr = (
+        pixels.take(_grid(shape, stride, size, *halved).places)
+        for pixels, stride, halved in _planes(frame, storage)
+    )
+    tables = _tables(storage.depth, _is_full_range(frame, storage), storage.halved_width)
     luma = tables.y.take(y)
     blue = luma + tables.cb_to_blue.take(cb)
     green = luma + tables.cb_to_green.take(cb) + tables.cr_to_green.take(cr)
@@ -160,35 +158,50 @@ def _averaged(colours: list[NDArray[Any]], frame: VideoFrame, size: Size) -> Pic
     return picture.reshape(size.height, size.width, 3)
 
 
-def _is_readable(fmt: VideoFormat) -> bool:
-    """Whether it is planar YUV with whole or halved colour, stored as this machine reads it."""
-    layout = fmt.name.removeprefix("yuv").lstrip("aj")
-    return fmt.name.startswith("yuv") and layout.startswith(_LAYOUTS) and not fmt.is_big_endian
+class _Storage(NamedTuple):
+    """How a pixel format stores planes of YUV."""
+
+    depth: int
+    kind: np.dtype[Any]
+    halved_width: bool
+    halved_height: bool
+    is_full_range: bool
 
 
-def _is_full_range(frame: VideoFrame) -> bool:
-    return frame.format.name.startswith("yuvj") or frame.color_range == _FULL_RANGE
+@lru_cache(maxsize=64)
+def _storage(pixel_format: str) -> _Storage | None:
+    """For planar YUV with whole or halved colour, as this machine reads it; None for others."""
+    fmt, layout = VideoFormat(pixel_format), pixel_format.removeprefix("yuv").lstrip("aj")
+    if not (pixel_format.startswith("yuv") and layout.startswith(_LAYOUTS)) or fmt.is_big_endian:
+        return None
+    depth = fmt.components[0].bits
+    return _Storage(
+        depth=depth,
+        kind=np.dtype(np.uint8 if depth == _BYTE else "<u2"),
+        halved_width=layout.startswith(("420p", "422p")),
+        halved_height=layout.startswith(("420p", "440p")),
+        is_full_range=pixel_format.startswith("yuvj"),
+    )
 
 
-def _has_halved_colour(frame: VideoFrame) -> bool:
-    return frame.planes[1].width < frame.width
+def _is_full_range(frame: VideoFrame, storage: _Storage) -> bool:
+    return storage.is_full_range or frame.color_range == _FULL_RANGE
 
 
-def _depth(frame: VideoFrame) -> int:
-    return frame.format.components[0].bits
+def _planes(
+    frame: VideoFrame, storage: _Storage
+) -> Iterator[tuple[NDArray[Any], int, tuple[bool, bool]]]:
+    """Y, Cb and Cr: the pixels, how many a line has in memory, and which sides are halved."""
+    halved = (False, False), *[(storage.halved_width, storage.halved_height)] * 2
+    for plane, sides in zip(frame.planes[:3], halved, strict=True):
+        pixels = np.frombuffer(memoryview(plane), storage.kind)
+        yield pixels, plane.line_size // storage.kind.itemsize, sides
 
 
-def _kind(frame: VideoFrame) -> np.dtype[Any]:
-    return np.dtype(np.uint8 if _depth(frame) == _BYTE else "<u2")
-
-
-def _pixels(frame: VideoFrame, plane: VideoPlane, size: Size) -> NDArray[Any]:
-    """The pixels of a plane that count."""
-    kind = _kind(frame)
-    halved = plane.width < frame.width, plane.height < frame.height
-    whole = Size(frame.width, frame.height)
-    places = _grid(whole, plane.line_size // kind.itemsize, size, *halved).places
-    return np.frombuffer(memoryview(plane), kind).take(places)
+def _as_bytes(pixels: NDArray[Any], storage: _Storage) -> NDArray[np.uint8]:
+    return (
+        pixels if storage.depth == _BYTE else (pixels >> (storage.depth - _BYTE)).astype(np.uint8)
+    )
 
 
 @lru_cache(maxsize=64)

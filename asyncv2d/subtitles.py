@@ -125,14 +125,14 @@ def _text_streams(container: InputContainer) -> Iterator[SubtitleStream]:
 def _timed_lines(
     media: Media, container: InputContainer, stream: SubtitleStream
 ) -> Iterator[tuple[Span, list[str]]]:
-    base = stream.time_base
+    clock = media.clock(stream)
     for packet in packets(media, container, stream):
-        if packet.size == 0 or packet.pts is None or base is None or not packet.duration:
+        if packet.size == 0 or packet.pts is None or not packet.duration:
             continue
-        start = float(packet.pts * base - media.origin)
+        start = clock.time(packet.pts)
         lines = _lines(packet)
         if lines:
-            yield Span(start, start + float(packet.duration * base)), lines
+            yield Span(start, start + clock.length(packet.duration)), lines
 
 
 def _lines(packet: Packet[Any]) -> list[str]:

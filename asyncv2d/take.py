@@ -50,6 +50,7 @@ class Take:
         self.picture: bytes | None = None
         self._studio = studio
         self._timing = studio.timing
+        self._rate = float(studio.timing.nominal_rate)
         self._encoder: PictureEncoder | None = None
         self._shown: tuple[VideoFrame, float] | None = None
         self._waiting: list[_Waiting] = []
@@ -126,13 +127,11 @@ class Take:
 
     def _ticks_before(self, time: float) -> int:
         """How many ticks lie before ``time``; a hair's breadth before is at."""
-        exact = (time - self.span.start) * float(self._timing.nominal_rate)
+        exact = (time - self.span.start) * self._rate
         return int(-(-(exact - TICK_ROUNDING) // 1))
 
     def _ticks_rounded(self, time: float) -> int:
-        return int(
-            (time - self.span.start) * float(self._timing.nominal_rate) + 0.5 + TICK_ROUNDING
-        )
+        return int((time - self.span.start) * self._rate + 0.5 + TICK_ROUNDING)
 
     def _encode_waiting(self, time: float) -> None:
         """Encode what the clip is sure to have, now that it lasts until ``time`` at least."""
