@@ -55,7 +55,7 @@ def add_sound(media: Media, tracks: Sequence[Track]) -> list[AudioMethod | None]
     order = sorted(range(len(tracks)), key=lambda number: tracks[number].span)
     copied = [number for number in order if can_copy(media.probe.audio, tracks[number])]
     encoded = [number for number in order if number not in set(copied)]
-    with from_start(media) as container:
+    with from_start(media, media.audio) as container:
         stream = container.streams[media.audio.index]
         assert isinstance(stream, AudioStream)
         copies = _Copies(media, stream, [tracks[number] for number in copied])

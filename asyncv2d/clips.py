@@ -21,6 +21,9 @@ class AnyTake(Protocol):
     def show(self, frame: VideoFrame, time: float) -> None:
         """``frame`` comes onto the screen at ``time``, which lies inside the span."""
 
+    def needs(self, start: float, end: float) -> bool:
+        """Whether a frame that is on the screen between these times is to be shown to it."""
+
     def finish(self, end: float) -> bool:
         """The span really ends at ``end``; False if nothing was made."""
 
@@ -34,6 +37,9 @@ class Schedule(Protocol[T]):
 
     def show(self, frame: VideoFrame, time: float, *, new_scene: bool) -> None:
         """A frame comes onto the screen at ``time``."""
+
+    def needs(self, start: float, end: float) -> bool:
+        """Whether a frame between these times is for a clip, as far as clips are known by now."""
 
     def finish(self, end: float) -> list[T]:
         """The video ends at ``end``: all finished clips worth keeping, by start."""
@@ -64,6 +70,11 @@ class KnownSpans(Generic[T]):
             else:
                 take.show(frame, time)
         self._screen = frame
+
+    def needs(self, start: float, end: float) -> bool:
+        """Whether a clip is open that needs it, or the next one may begin with it."""
+        coming = self._next is not None and self._next.start < end
+        return coming or any(take.needs(start, end) for take in self._open)
 
     def finish(self, end: float) -> list[T]:
         """Close what is open, shortened to the end of the video."""
@@ -120,6 +131,12 @@ class SceneSpans(Generic[T]):
         if self._take is not None:
             self._take.show(frame, time)
         self._screen = frame
+
+    def needs(self, start: float, end: float) -> bool:
+        """Whether the open piece needs it, or the next one may begin with it."""
+        if self._take is None:
+            return False
+        return self._take.span.end <= end or self._take.needs(start, end)
 
     def finish(self, end: float) -> list[T]:
         """Close the last scene."""

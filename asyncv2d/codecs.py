@@ -179,6 +179,7 @@ _AAC_LAYOUTS = frozenset(
     {"mono", "stereo", "3.0", "4.0", "5.0", "5.0(side)", "5.1", "5.1(side)", "7.1"}
 )
 _MP3_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
+_MP3_RATES_IN_MP4 = _MP3_RATES - {8000, 11025, 12000}
 _OPUS_RATES = frozenset({8000, 12000, 16000, 24000, 48000})
 _ONE_OR_TWO = frozenset({"mono", "stereo"})
 
@@ -187,7 +188,7 @@ _IN_MP4 = frozenset({"aac", "ac3", "eac3", "opus", "flac", "alac"})
 VIDEO_SOUND: Mapping[str, AudioFormat] = {
     "aac": AudioFormat("mp4", "aac", _IN_MP4, rates=_AAC_RATES, layouts=_AAC_LAYOUTS),
     "opus": AudioFormat("mp4", "libopus", _IN_MP4, rates=_OPUS_RATES, layouts=_ONE_OR_TWO),
-    "mp3": AudioFormat("mp4", "libmp3lame", _IN_MP4, rates=_MP3_RATES, layouts=_ONE_OR_TWO),
+    "mp3": AudioFormat("mp4", "libmp3lame", _IN_MP4, rates=_MP3_RATES_IN_MP4, layouts=_ONE_OR_TWO),
 }
 """What the sound inside a video is encoded as, by the codec's usual name."""
 

@@ -101,7 +101,7 @@ def plays(body: Body) -> bool:
 
 def _attempt(media: Media, span: Span, *, seek: bool) -> tuple[bytes, _Copy]:
     buffer = io.BytesIO()
-    with from_start(media) as source, av.open(buffer, "w", format="mp4") as target:
+    with from_start(media, media.video) as source, av.open(buffer, "w", format="mp4") as target:
         copy = _Copy(media, source, target, span)
         copy.run(seek=seek)
     return buffer.getvalue(), copy

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from asyncv2d.clips import SOON, KnownSpans, OpenTake, SceneSpans, Schedule
 from asyncv2d.encode import Timing
 from asyncv2d.filter_chain import FilterChain
 from asyncv2d.frames import shown_frames
-from asyncv2d.index import PacketIndex, choose
-from asyncv2d.media import CutWatch, Span, split
+from asyncv2d.index import GapError, PacketIndex, Selection, choose
+from asyncv2d.media import CutDetector, CutWatch, Span, split
 from asyncv2d.plan import PictureWork, Plan, WholeSpans
 from asyncv2d.probe import Media, from_start
+from asyncv2d.repeats import find_repeats
 from asyncv2d.small_view import SmallViews
 from asyncv2d.stills import STILL_ROUNDING, StillTake
 from asyncv2d.take import TICK_ROUNDING, Studio, Take
@@ -62,19 +61,38 @@ class _NoClips:
     def show(self, frame: VideoFrame, time: float, *, new_scene: bool) -> None:
         """Nothing to do."""
 
+    def needs(self, start: float, end: float) -> bool:
+        """No frame."""
+        return False
+
     def finish(self, end: float) -> list[AnyTake]:
         """No clips."""
         return []
 
 
-def decode_all(media: Media, plan: Plan, making: Making | None) -> Decoded:
-    """Decode every frame of the video: watch for cuts, and make clips where that is asked for.
+def decode_all(media: Media, plan: Plan, index: PacketIndex, making: Making | None) -> Decoded:
+    """Decode the whole video: watch for cuts, and make clips where that is asked for.
 
     Raises ItemError (truncated or corrupt) where the video cannot be decoded to its end.
     """
     assert media.probe.video is not None
-    watch = plan.detector.watch(media.probe.video) if plan.detector else None
-    return _decode(media, plan, making, watch, None)
+    repeats = None
+    if plan.detector is not None and plan.detector.allows_gaps and _foresees(media, plan, making):
+        repeats = find_repeats(index, media.probe.video)
+    return _decode_selected(media, plan, making, repeats, plan.detector)
+
+
+def _foresees(media: Media, plan: Plan, making: Making | None) -> bool:
+    """Whether it is known which frames a clip shows before they are decoded.
+
+    A scene is found when its first frame comes out of the decoder, which by then holds some more.
+    """
+    assert media.video is not None
+    assert media.probe.video is not None
+    if making is None:
+        return True
+    held = media.video.codec_context.has_b_frames + 2
+    return plan.rate is not None and plan.rate * held < media.probe.video.rate
 
 
 def decode_needed(media: Media, plan: Plan, making: Making) -> Decoded:
@@ -84,39 +102,56 @@ def decode_needed(media: Media, plan: Plan, making: Making) -> Decoded:
     """
     assert media.probe.video is not None
     choice = choose(making.index, media.probe.video.codec, _wanted(plan, making))
-    if choice is not None:
-        damage = len(media.damage)
-        with suppress(ItemError):
-            decoded = _decode(media, plan, making, None, choice.efforts)
-            if set(choice.needed.tolist()) <= set(decoded.times):
-                return decoded
-        del media.damage[damage:]  # what was left out was needed after all: decode it all
-    return _decode(media, plan, making, None, None)
+    return _decode_selected(media, plan, making, choice, None)
+
+
+def _decode_selected(
+    media: Media,
+    plan: Plan,
+    making: Making | None,
+    selection: Selection | None,
+    detector: CutDetector | None,
+) -> Decoded:
+    """Decode the selected frames; all of them if some that were left out are needed after all."""
+    assert media.probe.video is not None
+    tries = [selection, None] if selection is not None else [None]
+    damage = len(media.damage)
+    for chosen in tries:
+        watch = None if detector is None else detector.watch(media.probe.video)
+        try:
+            return _decode(media, plan, making, chosen, watch)
+        except (ItemError, GapError):
+            if chosen is None:
+                raise
+            del media.damage[damage:]
+    raise AssertionError("the last try returns or raises")
 
 
 def _decode(
     media: Media,
     plan: Plan,
     making: Making | None,
+    selection: Selection | None,
     watch: CutWatch | None,
-    efforts: Sequence[int] | None,
 ) -> Decoded:
     schedule = _NoClips() if making is None else _schedule(media, plan, making)
+    efforts = None if selection is None else selection.efforts(schedule.needs)
     views = SmallViews()
     decoded = Decoded()
-    with from_start(media) as container:
-        assert media.video is not None
-        stream = container.streams[media.video.index]
-        assert isinstance(stream, VideoStream)
-        for frame, time, end in shown_frames(media, stream, efforts):
-            new_scene = watch is not None and watch.push(views(frame), len(decoded.times))
+    with from_start(media, media.video) as container:
+        for frame, time, end in shown_frames(media, container, efforts):
+            number = len(decoded.times) if selection is None else selection.number(time)
+            new_scene = watch is not None and watch.push(views(frame), number)
+            if new_scene and selection is not None:
+                selection.check_scene(time)
             schedule.show(frame, time, new_scene=new_scene)
             decoded.times.append(time)
             decoded.end = end
     if not decoded.times:
         raise ItemError(media.harm, "no frame of the video could be decoded")
-    if efforts is not None and making is not None:
-        decoded.end = max(decoded.end, making.index.end)
+    if selection is not None:
+        selection.check(decoded.times)
+        decoded.times, decoded.end = selection.times, max(decoded.end, selection.end)
     decoded.takes = schedule.finish(decoded.end)
     decoded.facts = watch.finish(decoded.times, decoded.end) if watch else {}
     return decoded

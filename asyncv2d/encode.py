@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -81,6 +82,7 @@ class PictureEncoder:
 def _open_encoder(
     file: OutputContainer, first: VideoFrame, timing: Timing, settings: Encoder
 ) -> VideoStream:
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells all to stderr, past FFmpeg's log
     stream = file.add_stream(settings.name, rate=timing.nominal_rate, options=settings.options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = first.width, first.height

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import av
+from av.container import InputContainer
 from av.packet import Packet
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from asyncv2d.index import Effort
+from asyncv2d.index import Effort, GapError
 from asyncv2d.probe import Media, packets
 from asyncv2d.types import Cause, ItemError
 
@@ -26,20 +27,26 @@ class Shown(NamedTuple):
 
 
 def shown_frames(
-    media: Media, stream: VideoStream, efforts: Sequence[int] | None = None
+    media: Media, container: InputContainer, efforts: Iterable[int] | None = None
 ) -> Iterator[Shown]:
-    """Frames in order; ``efforts`` says for each packet of the stream what to do with it.
+    """The video's frames in order; ``efforts`` says for each of its packets what to do with it.
 
     Some files have frames without a time, or with one that does not advance; those follow the frame
     before by one frame's length at the stream's rate. Raises ItemError (truncated or corrupt) where
     the video cannot be decoded to its end, or where the clock jumps so far that the still picture
-    in between could only be damage; a job that keeps damaged files gets the frames before.
+    in between could only be damage; a job that keeps damaged files gets the frames before. Raises
+    GapError where ``efforts`` begins in the middle of frames that refer to each other.
     """
+    assert media.video is not None
+    stream = container.streams[media.video.index]
+    assert isinstance(stream, VideoStream)
+    coded = packets(media, container, stream)
     try:
         if efforts is None:
-            yield from _timed(media, stream, _all_frames(media, stream), jumps=False)
+            yield from _timed(media, stream, _all_frames(media, stream, coded), jumps=False)
         else:
-            yield from _timed(media, stream, _some_frames(media, stream, efforts), jumps=True)
+            some = _some_frames(media, stream, coded, efforts)
+            yield from _timed(media, stream, some, jumps=True)
     except ItemError as error:
         media.damaged(error)
 
@@ -66,11 +73,13 @@ def _timed(
         yield Shown(frame, time, time + (length if length < _LONGEST_STILL else usual))
 
 
-def _all_frames(media: Media, stream: VideoStream) -> Iterator[VideoFrame]:
+def _all_frames(
+    media: Media, stream: VideoStream, coded: Iterator[Packet[Any]]
+) -> Iterator[VideoFrame]:
     _one_thread(stream)
     read = 0
     try:
-        for packet in packets(media, media.container, stream):
+        for packet in coded:
             read += bool(packet.size)
             yield from _frames_of(media, packet)
     except av.FFmpegError as error:
@@ -81,23 +90,41 @@ def _all_frames(media: Media, stream: VideoStream) -> Iterator[VideoFrame]:
         raise ItemError(Cause.TRUNCATED, f"the file ends after {read} of {promised} frames")
 
 
-def _some_frames(media: Media, stream: VideoStream, efforts: Sequence[int]) -> Iterator[VideoFrame]:
+def _some_frames(
+    media: Media, stream: VideoStream, coded: Iterator[Packet[Any]], efforts: Iterable[int]
+) -> Iterator[VideoFrame]:
     _one_thread(stream)
     context, coming = stream.codec_context, iter(efforts)
+    beginning: int | None = None
     try:
-        for packet in packets(media, media.container, stream):
+        for packet in coded:
             effort = next(coming, Effort.DECODE) if packet.size else Effort.DECODE
             if effort == Effort.SKIP:
                 continue
             if effort == Effort.RESTART:
                 for frame in context.decode(None):
                     media.counter.frames += 1
+                    frame.time_base = stream.time_base
                     yield frame
                 context.flush_buffers()
+                beginning = packet.pts
             context.skip_frame = "NONREF" if effort == Effort.IF_REFERRED_TO else "DEFAULT"
-            yield from _frames_of(media, packet)
+            for frame in _frames_of(media, packet):
+                if beginning is not None and (frame.pts or 0) >= beginning:
+                    _check_beginning(frame, beginning)
+                    beginning = None
+                yield frame
     except av.FFmpegError as error:
         raise _undecodable(media, error) from error
+
+
+def _check_beginning(frame: VideoFrame, beginning: int) -> None:
+    """Whether ``frame`` is the keyframe at which decoding began, and one that can be decoded alone.
+
+    With intra refresh the places to begin at need the frames before them for a while.
+    """
+    if frame.pts != beginning or frame.pict_type != PictureType.I:
+        raise GapError("a keyframe refers to frames before it")
 
 
 def _one_thread(stream: VideoStream) -> None:

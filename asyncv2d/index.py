@@ -7,10 +7,11 @@ everything it may refer to is decoded, from the keyframe before it on, and nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from asyncv2d.probe import Media, from_start, packets
 
 # Codecs of which every packet holds one frame and a decoder can be told to leave out a frame that
 # no other refers to.
-_CAN_SKIP = ("h264", "hevc")
+CAN_SKIP = ("h264", "hevc")
 
 
 class Effort(IntEnum):
@@ -36,11 +37,13 @@ class PacketIndex:
     """The packets of a video stream in the order they are stored (which is that of decoding).
 
     ``times`` are presentation times in seconds, NaN for packets that show nothing or have none;
-    ``keyframes`` marks those that can be decoded alone; ``end`` is when the last one ends.
+    ``keyframes`` marks those that can be decoded alone; ``sizes`` are in bytes; ``end`` is when the
+    last one ends.
     """
 
     times: NDArray[np.float64]
     keyframes: NDArray[np.bool_]
+    sizes: NDArray[np.int64]
     end: float
 
     @property
@@ -62,28 +65,82 @@ def read_index(media: Media) -> PacketIndex:
     """
     chosen = media.video or media.audio
     if chosen is None or chosen.time_base is None:
-        return PacketIndex(np.empty(0), np.empty(0, np.bool_), 0.0)
+        return PacketIndex(np.empty(0), np.empty(0, np.bool_), np.empty(0, np.int64), 0.0)
     clock, end = media.clock(chosen), 0.0
     times: list[float] = []
     keys: list[bool] = []
-    with from_start(media) as container:
+    sizes: list[int] = []
+    with from_start(media, chosen) as container:
         for packet in packets(media, container, container.streams[chosen.index]):
             if packet.size == 0:
                 continue
             keys.append(packet.is_keyframe)
+            sizes.append(packet.size)
             if packet.pts is None or packet.is_discard:
                 times.append(float("nan"))
                 continue
             times.append(clock.time(packet.pts))
             end = max(end, times[-1] + clock.length(packet.duration))
-    return PacketIndex(np.array(times), np.array(keys, np.bool_), end)
+    return PacketIndex(
+        np.array(times, np.float64), np.array(keys, np.bool_), np.array(sizes, np.int64), end
+    )
 
 
-class Choice(NamedTuple):
-    """Which packets to decode: an ``Effort`` for each, and the times of the frames that count."""
+class GapError(Exception):
+    """Frames were left out that are needed, or may be."""
 
-    efforts: Sequence[int]
-    needed: NDArray[np.float64]
+
+Needs = Callable[[float, float], bool]
+
+
+class Selection(Protocol):
+    """Which frames to decode. ``times`` are those of all frames, ``end`` is when the last ends."""
+
+    times: list[float]
+    end: float
+
+    def efforts(self, needs: Needs) -> Iterable[Effort]:
+        """What to do with each packet; ``needs(start, end)`` says if what is shown then is needed.
+
+        It is asked when the packet's turn comes, so it may depend on the frames decoded before.
+        """
+
+    def number(self, time: float) -> int:
+        """The number of the frame that is shown from ``time``. Raises GapError if there is none."""
+
+    def check_scene(self, time: float) -> None:
+        """A scene begins at ``time``. Raises GapError where that was not to be expected."""
+
+    def check(self, decoded: Sequence[float]) -> None:
+        """Raises GapError where frames are missing among those that were decoded."""
+
+
+class Choice:
+    """The frames that are wanted, and those they refer to."""
+
+    def __init__(
+        self, index: PacketIndex, efforts: Sequence[Effort], needed: NDArray[np.bool_]
+    ) -> None:
+        self.times: list[float] = index.shown.tolist()
+        self.end = index.end
+        self.needed = set(index.times[needed].tolist())
+        self._efforts = efforts
+
+    def efforts(self, needs: Needs) -> Sequence[Effort]:
+        """As chosen, whatever turns out."""
+        return self._efforts
+
+    def number(self, time: float) -> int:
+        """Its place among all times."""
+        return bisect_left(self.times, time)
+
+    def check_scene(self, time: float) -> None:
+        """Scenes are known beforehand."""
+
+    def check(self, decoded: Sequence[float]) -> None:
+        """Raises GapError where a needed frame is missing."""
+        if not self.needed <= set(decoded):
+            raise GapError("needed frames are missing")
 
 
 def choose(index: PacketIndex, codec: str, wanted: NDArray[np.float64]) -> Choice | None:
@@ -92,12 +149,12 @@ def choose(index: PacketIndex, codec: str, wanted: NDArray[np.float64]) -> Choic
     None where that cannot be told from the index, so that all has to be decoded.
     """
     shown = index.shown
-    if codec not in _CAN_SKIP or len(shown) == 0 or (np.diff(shown) <= 0).any():
+    if codec not in CAN_SKIP or len(shown) == 0 or (np.diff(shown) <= 0).any():
         return None
     if not len(index.keyframes) or not index.keyframes[0]:
         return None
     needed = _needed(index, shown, wanted)
-    return Choice(_by_group(index, needed).tolist(), index.times[needed])
+    return Choice(index, _by_group(index, needed), needed)
 
 
 def _needed(
@@ -110,7 +167,7 @@ def _needed(
     return needed
 
 
-def _by_group(index: PacketIndex, needed: NDArray[np.bool_]) -> NDArray[np.int8]:
+def _by_group(index: PacketIndex, needed: NDArray[np.bool_]) -> list[Effort]:
     starts = np.flatnonzero(index.keyframes)
     ends = np.append(starts[1:], len(needed))
     result = np.full(len(needed), Effort.SKIP, np.int8)
@@ -125,4 +182,4 @@ def _by_group(index: PacketIndex, needed: NDArray[np.bool_]) -> NDArray[np.int8]
         whole = bool((leading & needed[start:end]).any())
         if not whole:  # they refer to the group before, which may not be there
             result[start:end][leading] = Effort.SKIP
-    return result
+    return [Effort(effort) for effort in result.tolist()]

@@ -95,7 +95,8 @@ class CutWatch(Protocol):
     def push(self, view: SmallView, index: int) -> bool:
         """Take frame ``index``; True if a scene is known to begin at it.
 
-        A detector that is not ``immediate`` may find out later, and tell at the end.
+        A detector that is not ``immediate`` may find out later, and tell at the end. Where it
+        ``allows_gaps``, frames that only repeat others may be left out.
         """
 
     def finish(self, times: Sequence[float], end: float) -> Mapping[str, Any]:
@@ -126,6 +127,10 @@ class CutDetector(Protocol):
     @property
     def immediate(self) -> bool:
         """Whether every scene is known when its first frame is seen."""
+
+    @property
+    def allows_gaps(self) -> bool:
+        """Whether frames that only repeat others need not be seen."""
 
     def watch(self, video: VideoInfo) -> CutWatch:
         """Begin to watch one video."""

@@ -65,7 +65,9 @@ class ClipFile:
         self._file = av.open(self._buffer, "w", format=self._container)
         if self._picture is not None:
             self._silent = av.open(io.BytesIO(self._picture), "r")
-            self._file.add_stream_from_template(self._silent.streams.video[0], opaque=True)
+            picture = self._silent.streams.video[0]
+            copied = self._file.add_stream_from_template(picture, opaque=True)
+            copied.codec_tag = picture.codec_tag
         return self._file
 
 

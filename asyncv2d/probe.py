@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -27,8 +27,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,ogg,asf,mxf,gif,ivf,nut,"
     "rm,dv,h264,hevc,m4v,obu,mp3,wav,w64,aac,flac,ac3,eac3,aiff,amr,caf,au"
 )
-_REWINDABLE = ("mov,mp4", "matroska")
-_BEFORE_ALL = -(1 << 40)  # microseconds: some streams begin before time 0
+_BEFORE_ALL = -(1 << 40)  # in a stream's own units: some streams begin before time 0
 _SNIFF_BYTES = 192
 _UNKNOWN_RATE = Fraction(25)
 _UNKNOWN_TIME_BASE = Fraction(1, av.time_base)
@@ -99,19 +98,31 @@ def open_media(body: Body, *, keep_damaged: bool = False) -> Iterator[Media]:
 
 
 @contextmanager
-def from_start(media: Media) -> Iterator[InputContainer]:
-    """The file's container, at its beginning, for one pass over it; passes must not overlap.
+def from_start(media: Media, stream: Stream | None) -> Iterator[InputContainer]:
+    """The file's container, at the beginning of ``stream``, for one pass over it.
 
-    Where the format can be rewound exactly the one open container is, since opening costs as much
-    as decoding some frames; others are opened again.
+    Passes must not overlap. Where the format can be rewound exactly the one open container is,
+    since opening costs as much as decoding some frames; others are opened again.
     """
-    if media.container.format.name.startswith(_REWINDABLE):
-        with suppress(av.FFmpegError):
-            media.container.seek(_BEFORE_ALL)
-            yield media.container
-            return
+    if stream is not None and _rewind(media.container, stream):
+        yield media.container
+        return
     with _open(media.body, b"", media.truncated) as container:
         yield container
+
+
+def _rewind(container: InputContainer, stream: Stream) -> bool:
+    """Go back to the very first packet of ``stream``; False where that cannot be done."""
+    name = container.format.name
+    # Matroska's index lists the pictures only, and sound may begin before the first of them.
+    exact = name.startswith("mov,mp4") or (name.startswith("matroska") and stream.type == "video")
+    if not exact:
+        return False
+    try:
+        container.seek(_BEFORE_ALL, stream=stream)
+    except av.FFmpegError:
+        return False
+    return True
 
 
 def packets(media: Media, container: InputContainer, *streams: Stream) -> Iterator[Packet[Any]]:

@@ -13,7 +13,7 @@ from asyncv2d.media import Span
 from asyncv2d.types import Cause, ItemError
 
 _PAIR = 2
-_CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9}(?:\.\d+)?)", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9}(?:[.,]\d+)?)", re.ASCII)
 # Lists and strings only: ``1:30`` must not be read as a number in base 60. The C parser is much
 # faster, but not part of every build of PyYAML.
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -25,24 +25,30 @@ def read_spans(value: Any) -> list[Span]:
     Takes ``[[start, end], …]`` or one ``[start, end]``, with seconds or ``"HH:MM:SS.mmm"``, as
     lists, tuples, arrays or text. Raises ItemError (bad_clips) for anything else.
     """
-    listed = _listed(_parsed(value) if isinstance(value, str) else value)
-    if len(listed) == _PAIR and not _is_list(listed[0]):
-        listed = [listed]
-    spans = [_span(entry) for entry in listed]
+    entries = listed(parsed(_with_lists(value)) if isinstance(value, str) else value)
+    if len(entries) == _PAIR and not _is_list(entries[0]):
+        entries = [entries]
+    spans = [_span(entry) for entry in entries]
     if not spans:
         raise ItemError(Cause.NO_CLIPS, "the row's list of clips is empty")
     return spans
 
 
-def _parsed(text: str) -> Any:
+def _with_lists(text: str) -> str:
+    """Clips hold numbers only, so parentheses can but mean tuples."""
+    return text.replace("(", "[").replace(")", "]")
+
+
+def parsed(text: str) -> Any:
+    """Lists, mappings and strings from YAML or JSON text. Raises ItemError (bad_clips)."""
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, RecursionError):
         raise _bad(text) from None
 
 
-def _listed(value: Any) -> Sequence[Any]:
-    """``value`` as a sequence, be it a list, a tuple or an array."""
+def listed(value: Any) -> Sequence[Any]:
+    """``value`` as a sequence, be it a list, a tuple or an array. Raises ItemError (bad_clips)."""
     if not _is_list(value):
         raise _bad(value)
     return value if isinstance(value, Sequence) else list(value.tolist())
@@ -55,19 +61,21 @@ def _is_list(value: Any) -> bool:
 
 
 def _span(entry: Any) -> Span:
-    pair = _listed(entry)
+    pair = listed(entry)
     if len(pair) != _PAIR:
         raise _bad(entry)
     span = Span(_seconds(pair[0]), _seconds(pair[1]))
     if span.length <= 0:
-        raise ItemError(Cause.BAD_CLIPS, f"the clip {list(pair)!r:.80} ends before it begins")
+        raise ItemError(
+            Cause.BAD_CLIPS, f"the clip {list(pair)!r:.80} does not end after it begins"
+        )
     return span
 
 
 def _seconds(value: Any) -> float:
     if isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
         hours, minutes, seconds = clock.groups(default="0")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -87,7 +95,7 @@ def _bad(value: Any) -> ItemError:
 def says_clock_times(value: Any) -> bool:
     """Whether clips are written as ``"HH:MM:SS.mmm"`` (true if the first time is)."""
     while isinstance(value, str) and value.lstrip()[:1] in ("[", "("):
-        value = _parsed(value)
+        value = parsed(_with_lists(value))
     while _is_list(value) and len(value):
         value = value[0]
     return isinstance(value, str) and _CLOCK.fullmatch(value.strip()) is not None
@@ -105,7 +113,7 @@ def read_cuts(value: Any) -> list[Span]:
 
     Takes a mapping, or one as text. Raises ItemError (bad_clips) for anything else.
     """
-    cuts = _parsed(value) if isinstance(value, str) else value
+    cuts = parsed(value) if isinstance(value, str) else value
     if not isinstance(cuts, Mapping) or "cuts_original_fps" not in cuts:
         raise ItemError(
             Cause.BAD_CLIPS,

@@ -39,6 +39,10 @@ class StillTake:
         self._take_until(time - STILL_ROUNDING)
         self._shown = frame
 
+    def needs(self, start: float, end: float) -> bool:
+        """Whether an image is due between these times."""
+        return any(start <= moment + STILL_ROUNDING < end for moment in self._moments)
+
     def finish(self, end: float) -> bool:
         """The span really ends at ``end``; False if there is no image."""
         self.span = Span(self.span.start, end)

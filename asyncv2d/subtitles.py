@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
@@ -14,7 +14,7 @@ from av.subtitles.stream import SubtitleStream
 
 from asyncv2d.media import Span
 from asyncv2d.probe import Media, from_start, packets
-from asyncv2d.spans import clock_time, read_spans
+from asyncv2d.spans import clock_time, listed, parsed, read_spans
 from asyncv2d.types import Cause, ItemError
 
 _UNKNOWN_LANGUAGE = "und"  # ISO 639: undetermined
@@ -50,6 +50,7 @@ def read_subtitles(metadata: Mapping[str, Any], media: Media) -> list[Subtitle]:
     ``{language: [{start, end, lines}, …]}``.
     """
     of_site = metadata.get("yt_meta_dict")
+    of_site = parsed(of_site) if isinstance(of_site, str) else of_site
     found = of_site.get("subtitles") if isinstance(of_site, Mapping) else None
     if found:
         return _merged(found)
@@ -73,15 +74,22 @@ def _merged(found: Any) -> list[Subtitle]:
         raise _bad(found)
     merged: dict[tuple[str, str], Subtitle] = {}
     for number, (language, entries) in enumerate(found.items()):
-        for entry in entries:
+        for entry in listed(entries):
             subtitle = _subtitle(str(language), entry)
-            known = merged.get((str(subtitle.start), str(subtitle.end)))
-            if known is not None:
-                assert isinstance(known.lines, dict)
-                known.lines.update(subtitle.lines)
+            place = str(subtitle.start), str(subtitle.end)
+            if place in merged:
+                merged[place] = _together(merged[place], subtitle)
             elif number == 0:
-                merged[str(subtitle.start), str(subtitle.end)] = subtitle
+                merged[place] = subtitle
     return sorted(merged.values(), key=lambda subtitle: subtitle.span)
+
+
+def _together(one: Subtitle, other: Subtitle) -> Subtitle:
+    """Two subtitles of the same time as one."""
+    lines = dict(one.lines)
+    for language, more in other.lines.items():
+        lines[language] = [*lines.get(language, ()), *more]
+    return replace(one, lines=lines)
 
 
 def _subtitle(language: str, entry: Any) -> Subtitle:
@@ -89,7 +97,7 @@ def _subtitle(language: str, entry: Any) -> Subtitle:
         raise _bad(entry)
     (span,) = read_spans([[entry["start"], entry["end"]]])
     lines = entry["lines"]
-    lines = [lines] if isinstance(lines, str) else [str(line) for line in lines]
+    lines = [lines] if isinstance(lines, str) else [str(line) for line in listed(lines)]
     return Subtitle(span, entry["start"], entry["end"], {language: lines})
 
 
@@ -102,7 +110,7 @@ def _bad(value: Any) -> ItemError:
 
 def _inside(media: Media) -> list[Subtitle]:
     """The file's first track of text subtitles."""
-    with from_start(media) as container:
+    with from_start(media, None) as container:
         stream = next(iter(_text_streams(container)), None)
         if stream is None:
             return []
@@ -132,7 +140,7 @@ def _timed_lines(
         start = clock.time(packet.pts)
         lines = _lines(packet)
         if lines:
-            yield Span(start, start + clock.length(packet.duration)), lines
+            yield Span(start, clock.time(packet.pts + packet.duration)), lines
 
 
 def _lines(packet: Packet[Any]) -> list[str]:

@@ -67,6 +67,12 @@ class Take:
             self._encode_waiting(time)
         self._shown = frame, time
 
+    def needs(self, start: float, end: float) -> bool:
+        """Whether a tick lies between these times; without a rate, every frame has one."""
+        if self._timing.rate is None or self._shown is None:
+            return True
+        return self._ticks_before(end) > self._ticks_before(start)
+
     def finish(self, end: float) -> bool:
         """The span really ends at ``end``; False if the clip got no frame."""
         self.span = Span(self.span.start, end)

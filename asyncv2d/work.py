@@ -172,7 +172,7 @@ class _Work:
         if self._plan.detector is not None:
             together = work in ("encoded", "stills") and not self._plan.needs_two_decodes
             making = self._making(work, spans) if together else None
-            decoded = decode_all(self._media, self._plan, making)
+            decoded = decode_all(self._media, self._plan, self._index, making)
             facts = decoded.facts
             if together:
                 return [_decoded_clip(take) for take in decoded.takes], facts

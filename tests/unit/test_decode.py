@@ -40,6 +40,7 @@ class Recorder:
     source: Literal["video", "metadata"] = "video"
     cuts_are_clips: bool = True
     immediate: bool = True
+    allows_gaps: bool = False
     scenes: Literal["all", "longest"] = "all"
     seen: list[tuple[int, int]] = field(default_factory=list)
 
@@ -62,7 +63,7 @@ def test_every_frame_has_its_time(name: str) -> None:
     """Times are presentation times counted from the start of the file, whatever its clock says."""
     made = VIDEOS[name]
     with open_media(Blob.of(made.data())) as media:
-        decoded = decode_all(media, NOTHING, None)
+        decoded = decode_all(media, NOTHING, read_index(media), None)
     assert np.allclose(decoded.times, made.frame_times, atol=2e-3)
     assert decoded.end == pytest.approx(made.duration, abs=0.1)
 
@@ -72,7 +73,10 @@ def test_a_detector_sees_every_frame_in_order() -> None:
     made, detector = MadeVideo(scenes(2), (128, 96), audio=None), Recorder(cut=20)
     with open_media(Blob.of(made.data())) as media:
         decoded = decode_all(
-            media, make_plan([detector]), Making("encoded", None, read_index(media))
+            media,
+            make_plan([detector]),
+            read_index(media),
+            Making("encoded", None, read_index(media)),
         )
     assert detector.seen == [(number, number) for number in range(50)]
     assert np.allclose([take.span for take in decoded.takes], [[0, 0.8], [0.8, 2]])
@@ -95,7 +99,7 @@ def test_damage_in_the_middle_is_corrupt() -> None:
     middle = data.index(b"mdat") + 2000
     data[middle : middle + 3000] = b"\xff" * 3000
     with open_media(Blob.of(bytes(data))) as media, pytest.raises(ItemError) as caught:
-        decode_all(media, NOTHING, None)
+        decode_all(media, NOTHING, read_index(media), None)
     assert caught.value.cause is Cause.CORRUPT
 
 
@@ -111,7 +115,7 @@ def test_what_an_edit_list_trims_is_not_missed(b_frames: int) -> None:
     begin = media_time + 15 * one_frame
     data[entry : entry + 12] = struct.pack(">IiI", 1000, begin, rate)  # one second of it
     with open_media(Blob.of(bytes(data))) as media:
-        times = decode_all(media, NOTHING, None).times
+        times = decode_all(media, NOTHING, read_index(media), None).times
     assert np.allclose(times[:25], np.arange(25) / 25, atol=1e-3)
     assert len(times) - 25 <= b_frames
 
@@ -129,7 +133,7 @@ def test_a_clock_that_jumps_for_hours_is_corrupt() -> None:
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     with open_media(Blob.of(buffer.getvalue())) as media, pytest.raises(ItemError) as caught:
-        decode_all(media, NOTHING, None)
+        decode_all(media, NOTHING, read_index(media), None)
     assert caught.value.cause is Cause.CORRUPT
 
 
@@ -139,5 +143,5 @@ def test_keyframe_times_are_those_of_the_keyframes(name: str) -> None:
     made = VIDEOS[name]
     with open_media(Blob.of(made.data())) as media:
         found = read_index(media).keyframe_times
-        assert decode_all(media, NOTHING, None).times
+        assert decode_all(media, NOTHING, read_index(media), None).times
     assert np.allclose(found, made.frame_times[:: made.keyframe_interval], atol=2e-3)

@@ -109,7 +109,7 @@ def test_a_second_look_is_independent(two_scenes_file: bytes) -> None:
         assert media.video is not None
         counts = []
         for _ in range(2):
-            with from_start(media) as container:
+            with from_start(media, media.video) as container:
                 stream = container.streams[media.video.index]
                 counts.append(sum(bool(p.size) for p in packets(media, container, stream)))
     assert counts == [100, 100]

@@ -82,6 +82,11 @@ class CutDetectionSubsampler(Settings):
         """Whether every scene is known when its first frame is seen."""
         return self.detector not in _LATE
 
+    @property
+    def allows_gaps(self) -> bool:
+        """Whether frames that only repeat others need not be seen."""
+        return self.detector == "content" and not self.framerates
+
     def watch(self, video: VideoInfo) -> CutWatch:
         """Begin to watch one video."""
         # Imported here: OpenCV and PySceneDetect take 0.3 s, and only a worker needs them.

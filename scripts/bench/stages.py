@@ -1,6 +1,6 @@
 """Measures what the work on a video costs, as ratios to a bare decode of the same video.
 
-    python scripts/bench.py [VIDEO …]      # without arguments: made videos
+    python scripts/bench/stages.py [VIDEO …]      # without arguments: made videos
 
 Each figure is the median over several rounds; in every round all variants run in turn, so the
 ratios hold on a noisy machine. CPU seconds of this process, one thread.
