@@ -112,8 +112,9 @@ class _Copies:
         self._clock = end
         for number in self._window.touching(start, end + self._preroll):
             span = self._tracks[number].span
-            if end <= span.end + _ROUNDING:
-                self._chosen[number].append(_moved(packet, start - span.start))
+            if start < span.end - _ROUNDING:
+                length = min(end, span.end) - start
+                self._chosen[number].append(_moved(packet, start - span.start, length))
                 self._heard[number] |= end > span.start
 
     def finish(self) -> list[bool]:
@@ -124,12 +125,12 @@ class _Copies:
         return self._heard
 
 
-def _moved(packet: Packet[Any], start: float) -> Packet[Any]:
-    """A copy of ``packet`` that begins at ``start``."""
+def _moved(packet: Packet[Any], start: float, length: float) -> Packet[Any]:
+    """A copy of ``packet`` that begins at ``start`` and lasts ``length`` (seconds)."""
     moved, base = Packet(bytes(packet)), packet.time_base
     moved.time_base = base
     moved.pts = moved.dts = round(start * base.denominator / base.numerator)
-    moved.duration = packet.duration
+    moved.duration = round(length * base.denominator / base.numerator)
     return moved
 
 

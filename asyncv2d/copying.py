@@ -7,13 +7,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.packet import Packet
 
-from asyncv2d.clock import Clock
 from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex
 from asyncv2d.media import Clipper, Span
@@ -58,7 +55,7 @@ def copy_clips(
         wanted = Span(piece.start, end) if end - piece.end < frame else piece
         real = _at_keyframes(wanted, keyframes, end, clipper)
         if real is not None:
-            yield _copy(media, piece, real, clipper)
+            yield _copy(media, index, piece, real, clipper)
 
 
 def _at_keyframes(
@@ -67,7 +64,8 @@ def _at_keyframes(
     """Where a copied clip for ``piece`` begins and ends; None if it would not be worth keeping."""
     if clipper.precision == "low":
         before = bisect_right(keyframes, piece.start + _ROUNDING)
-        return Span(keyframes[max(0, before - 1)] if keyframes else piece.start, piece.end)
+        start = keyframes[max(0, before - 1)] if keyframes else piece.start
+        return Span(start, piece.end) if start < piece.end else None
     borders = [*keyframes, end]
     first = bisect_left(borders, piece.start - _ROUNDING)
     last = bisect_right(borders, piece.end + _ROUNDING) - 1
@@ -77,11 +75,13 @@ def _at_keyframes(
     return real if clipper.keeps(real) else None
 
 
-def _copy(media: Media, asked: Span, span: Span, clipper: Clipper) -> tuple[bytes, Receipt]:
+def _copy(
+    media: Media, index: PacketIndex, asked: Span, span: Span, clipper: Clipper
+) -> tuple[bytes, Receipt]:
     try:
-        data, copy = _attempt(media, span, seek=True)
+        data, copy = _attempt(media, index, span, seek=True)
         if copy.start > span.start + _ROUNDING:  # some formats can only be read from the beginning
-            data, copy = _attempt(media, span, seek=False)
+            data, copy = _attempt(media, index, span, seek=False)
     except (av.FFmpegError, ValueError) as error:
         raise ItemError(Cause.CORRUPT, f"a clip cannot be copied into MP4: {error}") from error
     if copy.stop <= copy.start or not plays(Blob.of(data)):
@@ -99,10 +99,10 @@ def plays(body: Body) -> bool:
         return False
 
 
-def _attempt(media: Media, span: Span, *, seek: bool) -> tuple[bytes, _Copy]:
+def _attempt(media: Media, index: PacketIndex, span: Span, *, seek: bool) -> tuple[bytes, _Copy]:
     buffer = io.BytesIO()
     with from_start(media, media.video) as source, av.open(buffer, "w", format="mp4") as target:
-        copy = _Copy(media, source, target, span)
+        copy = _Copy(media, source, target, span, index.last_before(span.end - _ROUNDING))
         copy.run(seek=seek)
     return buffer.getvalue(), copy
 
@@ -115,6 +115,7 @@ class _Copy:
     source: InputContainer
     target: OutputContainer
     span: Span
+    last: float
     start: float = float("inf")
     stop: float = 0.0
     frames: int = 0
@@ -134,8 +135,8 @@ class _Copy:
             if packet.size == 0 or packet.pts is None:
                 continue
             start = clock.time(packet.pts)
-            if self._is_past(packet, start, clock):
-                return
+            if packet.is_keyframe and start >= self.span.end - _ROUNDING:
+                return  # frames of its group that are shown before it need it
             if start >= self.span.start - _ROUNDING and (self.frames or packet.is_keyframe):
                 self.frames += 1
                 stop = start + clock.length(packet.duration)
@@ -144,17 +145,5 @@ class _Copy:
                 packet.dts = None if packet.dts is None else packet.dts - shift
                 packet.stream = output
                 self.target.mux(packet)
-
-    def _is_past(self, packet: Packet[Any], start: float, clock: Clock) -> bool:
-        """Whether this packet and all after it lie behind the clip.
-
-        At a keyframe border the next group of pictures begins with its keyframe, though frames of
-        that group may be shown before it; in the middle of a group, decoding order decides.
-        """
-        if start < self.span.end - _ROUNDING:
-            return False
-        if packet.is_keyframe:
-            return True
-        if packet.dts is None:
-            return False
-        return clock.time(packet.dts) >= self.span.end
+            if start == self.last:
+                return

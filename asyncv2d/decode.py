@@ -114,7 +114,8 @@ def _decode_selected(
 ) -> Decoded:
     """Decode the selected frames; all of them if some that were left out are needed after all."""
     assert media.probe.video is not None
-    tries = [selection, None] if selection is not None else [None]
+    may_select = selection is not None and not media.stamps_decoding
+    tries = [selection, None] if may_select else [None]
     damage = len(media.damage)
     for chosen in tries:
         watch = None if detector is None else detector.watch(media.probe.video)

@@ -10,6 +10,8 @@ from av.video.frame import VideoFrame
 
 from asyncv2d.media import FilterStep, Size, VideoFilter
 
+_RGB = 0  # AVCOL_SPC_RGB
+
 
 class FilterChain:
     """Makes the picture to store: upright, square pixels, filtered, in ``pixel_format``.
@@ -25,13 +27,14 @@ class FilterChain:
         self._filters = filters
         self._aspect = sample_aspect_ratio
         self._pixel_format = pixel_format
-        self._shape: tuple[int, int, str, int] | None = None
+        self._shape: tuple[int, int, str, int, int, int] | None = None
         self._graph: Graph | None = None
         self.size: Size | None = None
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
         """The filtered frame; its timestamps have no meaning."""
-        shape = (frame.width, frame.height, frame.format.name, frame.rotation)
+        colours = frame.colorspace, frame.color_range
+        shape = (frame.width, frame.height, frame.format.name, frame.rotation, *colours)
         if shape != self._shape:
             self._shape = shape
             self._graph = self._build(frame)
@@ -78,13 +81,23 @@ def _upright(rotation: int) -> Sequence[FilterStep]:
     return ()
 
 
+def _source(frame: VideoFrame) -> str:
+    """What comes in; without its matrix and range the filters would take both for unknown."""
+    base = frame.time_base or Fraction(1)
+    return (
+        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}"
+        f":time_base={base.numerator}/{base.denominator}"
+        f":colorspace={frame.colorspace}:range={frame.color_range}"
+    )
+
+
 def _graph(frame: VideoFrame, steps: Sequence[FilterStep], pixel_format: str) -> Graph:
     graph = Graph()
-    last = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-    )
+    last = graph.add("buffer", _source(frame))
+    # Pixels in RGB have no matrix; that of HD is the usual one for what they become.
+    matrix = ":out_color_matrix=bt709" if frame.colorspace == _RGB else ""
     to_storage = [
-        FilterStep("scale", "out_range=limited"),
+        FilterStep("scale", f"out_range=limited{matrix}"),
         FilterStep("format", pixel_format),
         FilterStep("setsar", "1"),
         FilterStep("buffersink", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -42,7 +43,9 @@ def shown_frames(
     assert isinstance(stream, VideoStream)
     coded = packets(media, container, stream)
     try:
-        if efforts is None:
+        if media.stamps_decoding:
+            yield from _timed(media, stream, _restamped(media, stream, coded), jumps=False)
+        elif efforts is None:
             yield from _timed(media, stream, _all_frames(media, stream, coded), jumps=False)
         else:
             some = _some_frames(media, stream, coded, efforts)
@@ -88,6 +91,24 @@ def _all_frames(
     promised = len(stream.index_entries) if "mp4" in media.container.format.name else 0
     if read < promised:
         raise ItemError(Cause.TRUNCATED, f"the file ends after {read} of {promised} frames")
+
+
+def _restamped(
+    media: Media, stream: VideoStream, coded: Iterator[Packet[Any]]
+) -> Iterator[VideoFrame]:
+    """All frames, the first with the earliest timestamp and so on."""
+    stamps: list[int] = []
+
+    def noted() -> Iterator[Packet[Any]]:
+        for packet in coded:
+            if packet.size and packet.pts is not None:
+                heapq.heappush(stamps, packet.pts)
+            yield packet
+
+    for frame in _all_frames(media, stream, noted()):
+        if stamps:
+            frame.pts = heapq.heappop(stamps)
+        yield frame
 
 
 def _some_frames(

@@ -29,6 +29,7 @@ _FORMATS = (
 )
 _BEFORE_ALL = -(1 << 40)  # in a stream's own units: some streams begin before time 0
 _SNIFF_BYTES = 192
+_MOST_PRIMING = Fraction(-1)
 _UNKNOWN_RATE = Fraction(25)
 _UNKNOWN_TIME_BASE = Fraction(1, av.time_base)
 
@@ -63,6 +64,11 @@ class Media:
     def harm(self) -> Cause:
         """What to call it when this file cannot be read or decoded to its end."""
         return Cause.TRUNCATED if self.truncated else Cause.CORRUPT
+
+    @property
+    def stamps_decoding(self) -> bool:
+        """Whether timestamps say when to decode a frame, and not when to show it."""
+        return self.container.format.name == "avi"
 
     def clock(self, stream: Stream) -> Clock:
         """What a stream's timestamps mean."""
@@ -131,9 +137,20 @@ def packets(media: Media, container: InputContainer, *streams: Stream) -> Iterat
     Raises ItemError (truncated or corrupt) where the file cannot be read on and the job does not
     keep damaged files.
     """
+    partial: Packet[Any] | None = None
     while True:
         try:
-            yield from container.demux(*streams)
+            for packet in container.demux(*streams):
+                if packet.is_corrupt:
+                    partial = packet
+                    continue
+                if partial is not None and packet.size:
+                    yield partial  # only in the middle of a file it is the decoder's to judge
+                    partial = None
+                if partial is not None:
+                    media.damaged(ItemError(Cause.TRUNCATED, "the file ends within a packet"))
+                    partial = None
+                yield packet
         except IndexError:  # PyAV, when a new stream begins in the middle; it can simply go on
             continue
         except av.FFmpegError as error:
@@ -186,8 +203,13 @@ def _media(body: Body, container: InputContainer, truncated: bool, keep: bool) -
         audio=None if audio is None else _audio_info(audio),
         document=_document(container, body.size),
     )
-    origin = Fraction(max(container.start_time or 0, 0), av.time_base)
-    return Media(body, container, probe, video, audio, origin, truncated, keep)
+    return Media(body, container, probe, video, audio, _origin(container), truncated, keep)
+
+
+def _origin(container: InputContainer) -> Fraction:
+    """When the clock starts: at the first timestamp, but for what an encoder puts before time 0."""
+    start = Fraction(container.start_time or 0, av.time_base)
+    return Fraction(0) if _MOST_PRIMING < start < 0 else start
 
 
 def _main_video(container: InputContainer) -> VideoStream | None:

@@ -88,7 +88,8 @@ class Take:
         self._shown = None
         self._waiting.clear()
         assert self._encoder is not None
-        self.picture, self._encoder = self._encoder.finish(), None
+        ticks = round((end - self.span.start) / float(self._timing.clock))
+        self.picture, self._encoder = self._encoder.finish(max(ticks, self._last_tick + 1)), None
         return True
 
     @property

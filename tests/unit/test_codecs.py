@@ -47,7 +47,7 @@ def encoded_anew(**settings: Any) -> bytes:
     picture = PictureEncoder(frames[0], Timing(Fraction(25), Fraction(25)), encoder)
     for tick, frame in enumerate(frames):
         picture.encode(frame, tick)
-    return picture.finish()
+    return picture.finish(FRAMES)
 
 
 def keyframes(data: bytes) -> list[int]:
