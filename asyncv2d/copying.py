@@ -55,7 +55,7 @@ def copy_clips(
         wanted = Span(piece.start, end) if end - piece.end < frame else piece
         real = _at_keyframes(wanted, keyframes, end, clipper)
         if real is not None:
-            yield _copy(media, index, piece, real, clipper)
+            yield _copy(media, piece, real, clipper)
 
 
 def _at_keyframes(
@@ -75,13 +75,11 @@ def _at_keyframes(
     return real if clipper.keeps(real) else None
 
 
-def _copy(
-    media: Media, index: PacketIndex, asked: Span, span: Span, clipper: Clipper
-) -> tuple[bytes, Receipt]:
+def _copy(media: Media, asked: Span, span: Span, clipper: Clipper) -> tuple[bytes, Receipt]:
     try:
-        data, copy = _attempt(media, index, span, seek=True)
+        data, copy = _attempt(media, span, seek=True)
         if copy.start > span.start + _ROUNDING:  # some formats can only be read from the beginning
-            data, copy = _attempt(media, index, span, seek=False)
+            data, copy = _attempt(media, span, seek=False)
     except (av.FFmpegError, ValueError) as error:
         raise ItemError(Cause.CORRUPT, f"a clip cannot be copied into MP4: {error}") from error
     if copy.stop <= copy.start or not plays(Blob.of(data)):
@@ -99,10 +97,10 @@ def plays(body: Body) -> bool:
         return False
 
 
-def _attempt(media: Media, index: PacketIndex, span: Span, *, seek: bool) -> tuple[bytes, _Copy]:
+def _attempt(media: Media, span: Span, *, seek: bool) -> tuple[bytes, _Copy]:
     buffer = io.BytesIO()
     with from_start(media, media.video) as source, av.open(buffer, "w", format="mp4") as target:
-        copy = _Copy(media, source, target, span, index.last_before(span.end - _ROUNDING))
+        copy = _Copy(media, source, target, span)
         copy.run(seek=seek)
     return buffer.getvalue(), copy
 
@@ -115,7 +113,6 @@ class _Copy:
     source: InputContainer
     target: OutputContainer
     span: Span
-    last: float
     start: float = float("inf")
     stop: float = 0.0
     frames: int = 0
@@ -135,8 +132,8 @@ class _Copy:
             if packet.size == 0 or packet.pts is None:
                 continue
             start = clock.time(packet.pts)
-            if packet.is_keyframe and start >= self.span.end - _ROUNDING:
-                return  # frames of its group that are shown before it need it
+            if start >= self.span.end - _ROUNDING:
+                return  # what is decoded after it but shown before it needs it
             if start >= self.span.start - _ROUNDING and (self.frames or packet.is_keyframe):
                 self.frames += 1
                 stop = start + clock.length(packet.duration)
@@ -145,5 +142,3 @@ class _Copy:
                 packet.dts = None if packet.dts is None else packet.dts - shift
                 packet.stream = output
                 self.target.mux(packet)
-            if start == self.last:
-                return

@@ -13,6 +13,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from asyncv2d.budget import ByteBudget
+from asyncv2d.calls import prepare, process
 from asyncv2d.config import Config
 from asyncv2d.pipeline import Pipeline, Stage
 from asyncv2d.plan import Plan
@@ -20,8 +21,8 @@ from asyncv2d.ports import Fetch, FetchContext, Fetcher
 from asyncv2d.record import complete
 from asyncv2d.registry import load, names
 from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d.task import METADATA, Task, sendable
 from asyncv2d.types import Blob, Body, Cause, Fetched, ItemError, Processed, Row, Sample
-from asyncv2d.work import METADATA, Task, prepare, process, sendable
 from asyncv2d.workers import WorkerDiedError, WorkerPool, open_pool
 
 _DOWNLOAD_DEADLINE_FACTOR = 4

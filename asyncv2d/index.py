@@ -51,11 +51,6 @@ class PacketIndex:
         """All presentation times in order."""
         return np.sort(self.times[~np.isnan(self.times)])
 
-    def last_before(self, end: float) -> float:
-        """The time of the last packet to be decoded for all that is shown before ``end``."""
-        before = np.flatnonzero(self.times < end)
-        return float(self.times[before[-1]]) if len(before) else end
-
     @property
     def keyframe_times(self) -> list[float]:
         """Presentation times of the keyframes, in order."""

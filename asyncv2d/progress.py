@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asyncv2d.engine import Engine
+if TYPE_CHECKING:
+    from asyncv2d.engine import Engine
 
 
 def snapshot(engine: Engine) -> dict[str, Any]:

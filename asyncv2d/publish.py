@@ -12,13 +12,10 @@ import pyarrow.parquet as pq
 
 from asyncv2d.job import Job
 from asyncv2d.ports import ShardWriter, WrittenFile
+from asyncv2d.published import LEDGER, STATS
 from asyncv2d.record import Lines, ledger_lines, ledger_table
 from asyncv2d.report import Figures, ShardReport
-from asyncv2d.types import Failed, KeyFormat, Ok, Processed, ShardSpec
-
-WORK_FOLDER = "_tmp"
-_STATS = "_stats.json"
-_LEDGER = ".parquet"
+from asyncv2d.types import Failed, Ok, Processed, ShardSpec
 
 
 class OpenShard:
@@ -77,7 +74,7 @@ class OpenShard:
                 f" {figures.ok} ok and {figures.failed} failed"
             )
         files = [*self._writer.close(), self._ledger()]
-        stats = self._folder / f"{self._name}{_STATS}"
+        stats = self._folder / f"{self._name}{STATS}"
         stats.write_text(json.dumps(self.report().stats(), indent=4))
         for file in [*files, WrittenFile(stats, stats.name)]:
             _move(file, self._output)
@@ -101,38 +98,9 @@ class OpenShard:
         return ShardReport(self.id, self._figures, self._started, time.time(), self.error)
 
     def _ledger(self) -> WrittenFile:
-        path = self._folder / f"{self._name}{_LEDGER}"
+        path = self._folder / f"{self._name}{LEDGER}"
         pq.write_table(ledger_table(self._lines, self._columns), path)
         return WrittenFile(path, path.name)
-
-
-def published(output: Path, keys: KeyFormat) -> set[int]:
-    """The ids of the shards that are part of the dataset in ``output``."""
-    return {
-        int(stem)
-        for path in output.glob(f"*{_STATS}")
-        if (stem := path.name.removesuffix(_STATS)).isdigit() and stem == keys.shard_name(int(stem))
-    }
-
-
-def published_rows(output: Path, keys: KeyFormat, shard: int) -> int | None:
-    """How many rows a published shard has; None where its report does not say."""
-    try:
-        stats = json.loads((output / f"{keys.shard_name(shard)}{_STATS}").read_text())
-        return int(stats["count"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def remove_dataset(output: Path) -> None:
-    """Delete the shards in ``output`` that have a ledger or a report, and nothing else."""
-    reports = [path.name.removesuffix(_STATS) for path in output.glob(f"*{_STATS}")]
-    ledgers = [path.name.removesuffix(_LEDGER) for path in output.glob(f"*{_LEDGER}")]
-    for name in filter(str.isdigit, {*reports, *ledgers}):
-        # The report first: a shard without it does not count, should this be interrupted.
-        for suffix in (_STATS, _LEDGER, ".tar"):
-            (output / f"{name}{suffix}").unlink(missing_ok=True)
-        shutil.rmtree(output / name, ignore_errors=True)
 
 
 def _move(file: WrittenFile, output: Path) -> None:

@@ -17,17 +17,25 @@ from typing import Any, Protocol, TextIO
 import anyio
 
 from asyncv2d.job import Job
-from asyncv2d.launch.inline import InlineLauncher
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
 from asyncv2d.launch.processes import ProcessesLauncher
-from asyncv2d.publish import WORK_FOLDER, published, published_rows, remove_dataset
+from asyncv2d.published import WORK_FOLDER, published, published_rows, remove_dataset
 from asyncv2d.report import Summary
 from asyncv2d.spool import spool_folders
 from asyncv2d.types import RunError, ShardSpec, UserError
 
+
+def _inline() -> Launcher:
+    from asyncv2d.launch.inline import (
+        InlineLauncher,  # brings the engine, which a launcher needs not
+    )
+
+    return InlineLauncher()
+
+
 _LAUNCHERS: Mapping[str, Callable[[], Launcher]] = {
     "multiprocessing": ProcessesLauncher,
-    "inline": InlineLauncher,
+    "inline": _inline,
 }
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asyncv2d import work
+from asyncv2d.calls import process as process_task
 from asyncv2d.codecs import check_formats
 from asyncv2d.config import build
+from asyncv2d.task import Task
 from asyncv2d.types import Blob, Body, LocalFile, Processed, UserError
 
 
@@ -45,7 +46,7 @@ def process(
     except ValueError as error:
         raise UserError(f"encode_formats: {error}") from None
     known = {**(metadata or {}), **({} if clips is None else {"clips": clips})}
-    return work.process(work.Task(key, _body(source), known, config.plan(encode_formats)))
+    return process_task(Task(key, _body(source), known, config.plan(encode_formats)))
 
 
 def _body(source: str | Path | bytes) -> Body:

@@ -1,4 +1,4 @@
-"""All the work on one video, as one call that runs in a worker process."""
+"""All the work on one video, in one call."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from asyncv2d.spans import clock_time, read_cuts, read_spans, says_clock_times
 from asyncv2d.stills import StillTake
 from asyncv2d.subtitles import Subtitle, clip_subtitles, read_subtitles
 from asyncv2d.take import Take
+from asyncv2d.task import Task
 from asyncv2d.types import Blob, Body, Cause, ItemError, LocalFile, Processed, RunError, Sample
 
-METADATA = ("clips", "cuts", "yt_meta_dict")
 CLIP_DIGITS = 5
 IMAGE_DIGITS = 4
 INLINE_BYTES = 1 << 20
@@ -37,21 +37,6 @@ _WHOLE = Span(0.0, float("inf"))
 # Containers (as FFmpeg calls what it reads) that are the format already, if the codec is right.
 _SAME_FORMAT = {"m4a": "mov,mp4,m4a", "mp3": "mp3", "wav": "wav", "flac": "flac", "opus": "ogg"}
 _SAME_CODEC = {"m4a": "aac", "mp3": "mp3", "wav": "pcm_s16le", "flac": "flac", "opus": "opus"}
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One video and what to do with it.
-
-    ``metadata`` is what is known of it beforehand, by the names in METADATA. ``spool``
-    is a folder to make for parts that are large; None keeps all parts in memory.
-    """
-
-    key: str
-    body: Body
-    metadata: Mapping[str, Any]
-    plan: Plan
-    spool: Path | None = None
 
 
 @dataclass(slots=True)
@@ -66,17 +51,13 @@ class _Clip:
 
 
 def prepare(plan: Plan) -> None:
-    """Import what the first video will need, in a new worker and while downloads begin."""
+    """Import what only some plans need."""
     if plan.detector is not None:
         plan.detector.watch(_ANY_VIDEO)
 
 
 def process(task: Task) -> Processed:
-    """Probe, decode, cut, encode: the samples of one video.
-
-    Each sample has its media parts and its own facts; captions and the row's columns are added by
-    the caller. Raises ItemError where the video cannot be processed.
-    """
+    """The samples of one video."""
     with open_media(task.body, keep_damaged=task.plan.output.keep_damaged) as media:
         try:
             return _Work(task, media).run()
@@ -327,8 +308,3 @@ def _finished(file: ClipFile) -> bytes | None:
 def _what_it_is(media: Media, wanted: str) -> str:
     kinds = ", ".join(sorted({stream.type for stream in media.container.streams})) or "no"
     return f"the file has {kinds} streams only, and this job makes {wanted}"
-
-
-def sendable(body: Body) -> Body:
-    """The body as it can be sent to a worker: the owner's duties stay with the owner."""
-    return replace(body, on_close=None) if isinstance(body, Blob) else body

@@ -21,8 +21,9 @@ import av
 
 from asyncv2d.config import build
 from asyncv2d.made_media import MadeVideo, scenes
+from asyncv2d.task import Task
 from asyncv2d.types import ItemError, LocalFile
-from asyncv2d.work import Task, process
+from asyncv2d.work import process
 
 ROUNDS = 5
 CUTS: Mapping[str, Any] = {"CutDetectionSubsampler": {"cuts_are_clips": True, "args": {}}}

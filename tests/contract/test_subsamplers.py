@@ -14,8 +14,9 @@ from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.plan import make_plan
 from asyncv2d.ports import Settings
 from asyncv2d.registry import load_subsampler, subsampler_names
+from asyncv2d.task import Task
 from asyncv2d.types import Blob, Cause, ItemError
-from asyncv2d.work import Task, process
+from asyncv2d.work import process
 
 ROLES = (
     *(media.Describer, media.CutDetector, media.Clipper, media.VideoFilter),

@@ -11,8 +11,9 @@ import pytest
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.plan import Output, make_plan
 from asyncv2d.registry import load_subsampler
+from asyncv2d.task import Task
 from asyncv2d.types import Blob, Processed
-from asyncv2d.work import Task, process
+from asyncv2d.work import process
 
 Run = Callable[..., Processed]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import av
@@ -135,3 +136,49 @@ def test_sound_is_copied_only_as_it_is(change: dict[str, Any], can: bool) -> Non
     """Sound that is to have another rate, number of channels, codec or bit rate is encoded."""
     track = Track(Span(0, 1), SoundShape(VIDEO_SOUND["aac"], **change), ClipFile("mp4"))
     assert can_copy(AudioInfo(1, "aac", 48000, 2, True), track) == can
+
+
+COPIED = {
+    "aac": MadeVideo(scenes(1.5, 1.5), (64, 48)),
+    "aac-44100-stereo": MadeVideo(
+        *(scenes(1.5, 1.5), (64, 48)), sample_rate=44100, layout="stereo"
+    ),
+    "opus": MadeVideo(scenes(1.5, 1.5), (64, 48), audio="libopus", container="matroska"),
+    "flac": MadeVideo(scenes(1.5, 1.5), (64, 48), audio="flac", container="matroska"),
+    "ac3": MadeVideo(scenes(1.5, 1.5), (64, 48), audio="ac3", container="matroska"),
+    "alac": MadeVideo(scenes(1.5, 1.5), (64, 48), audio="alac"),
+    "clock-at-10-s": MadeVideo(scenes(1.5, 1.5), (64, 48), start=10.0),
+}
+
+
+@cache
+def copied(name: str) -> bytes:
+    """The file of a source whose sound can be copied."""
+    return COPIED[name].data()
+
+
+@pytest.mark.parametrize("name", COPIED)
+@pytest.mark.parametrize("span", [(0.72, 2.6), (0.713, 1.9), (0, 1.0), (2.2, 2.9)], ids=str)
+def test_copied_sound_lasts_as_long_as_its_clip(
+    name: str, span: tuple[float, float], run: Run
+) -> None:
+    """Though packets do not end where clips do, sound beside a picture, and alone, ends there."""
+    made = COPIED[name]
+    exact = {"Clipping": {"precision": "exact"}}
+    formats = {"video": "mp4", "audio": "m4a"}
+    (sample,) = run(copied(name), exact, [span], formats).samples
+    assert sample.meta["receipt"]["audio"] == "copied"
+    for part in ("mp4", "m4a"):
+        with av.open(io.BytesIO(sample.parts[part].read()), "r") as container:
+            stream = container.streams.audio[0]
+            length = float((stream.duration or 0) * (stream.time_base or 1))
+            whole = (container.duration or 0) / av.time_base
+        assert length == pytest.approx(span[1] - span[0], abs=0.002)
+        assert whole == pytest.approx(sample.meta["receipt"]["duration"], abs=0.002)
+    sound, rate = heard(sample)
+    cut = made.cut_times[0] - span[0]
+    length = span[1] - span[0]
+    for start, end, expected in ((0, cut, 440), (cut, length, 880)):
+        begin, stop = max(0.0, start) + 0.05, min(length, end) - 0.05
+        if stop - begin > 0.2:
+            assert tone(sound, rate, begin, stop) == pytest.approx(expected, abs=15)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -66,6 +69,26 @@ def test_every_codec_is_written(codec: str) -> None:
         shown = list(file.decode(stream))
     assert [read_number(frame.to_ndarray(format="gray")) for frame in shown] == list(range(FRAMES))
     assert np.allclose([frame.time or 0 for frame in shown], np.arange(FRAMES) / 25, atol=1e-3)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_an_encoder_says_nothing(codec: str) -> None:
+    """In a process of its own, as a worker is, it writes to neither stdout nor stderr."""
+    program = (
+        "import asyncv2d; from asyncv2d.made_media import MadeVideo, scenes;"
+        "data = MadeVideo(scenes(0.2), (64, 48), audio=None).data();"
+        "jobs = {'FrameSubsampler': {'frame_rate': 5}};"
+        f"asyncv2d.process(data, jobs, storage={{'encoder': {{'codec': {codec!r}}}}})"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "SVT_LOG"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -214,3 +237,23 @@ def test_formats_that_cannot_be_written_are_refused(formats: dict[str, str], say
     """What is wrong is named, with what would be right."""
     with pytest.raises(ValueError, match=says):
         check_formats(formats)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 44100])
+def test_mp3_in_a_video_has_a_rate_that_mp4_knows(rate: int, run: Run) -> None:
+    """Sound of a rate that MP3 has but not inside MP4 is resampled; other rates stay."""
+    made = MadeVideo(
+        *(scenes(0.6), (64, 48)), audio="pcm_s16le", container="matroska", sample_rate=rate
+    )
+    encoder = Encoder(audio_codec="mp3")
+    (sample,) = run(made.data(), {"Frame": {"frame_rate": 5}}, encoder=encoder).samples
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as file:
+        context = file.streams.audio[0].codec_context
+        assert (context.codec.canonical_name, context.sample_rate) == (
+            "mp3",
+            48000 if rate < 16000 else rate,
+        )
+        frames = list(file.decode(audio=0))
+    sound = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+    assert np.abs(sound).max() > 0.2
+    assert len(sound) / context.sample_rate == pytest.approx(0.6, abs=0.1)

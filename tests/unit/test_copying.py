@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 from asyncv2d.made_media import MadeVideo, read_number, scenes
@@ -48,11 +51,14 @@ def test_keyframe_adjusted_stays_inside_the_span(name: str, run: Run) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_low_begins_at_the_keyframe_before(name: str, run: Run) -> None:
-    """With low precision a clip begins at the keyframe before its span and reaches its end."""
+    """With low precision a clip begins at the keyframe before its span and holds nothing after it.
+
+    It may end a few frames early, where those refer to one that comes after the span.
+    """
     (sample,) = run(SOURCES[name].data(), clipping("low"), [[1.1, 3.1]]).samples
     found = numbers(sample)
-    assert found[:48] == list(range(24, 72))
-    assert found[-1] >= 76
+    assert found == list(range(24, 24 + len(found)))
+    assert 75 <= found[-1] <= 77
     assert len(found) == sample.meta["receipt"]["frames"]
 
 
@@ -131,3 +137,92 @@ def test_a_truncated_file_is_not_copied(run: Run) -> None:
     with pytest.raises(ItemError) as caught:
         run(data[:-500], clipping("low"), [[0, 1]])
     assert caught.value.cause is Cause.TRUNCATED
+
+
+REORDERED = {
+    f"{b_frames} b-frames in {container}": MadeVideo(
+        *(scenes(3, 1), (64, 48)), b_frames=b_frames, container=container, audio=None
+    )
+    for b_frames in (2, 3)
+    for container in ("mp4", "matroska", "mpegts")
+}
+
+
+@cache
+def reordered(name: str) -> bytes:
+    """The file of a video with B-frames."""
+    return REORDERED[name].data()
+
+
+BETWEEN = [[0, 1.1], [1.1, 3.1], [1.0, 2.0], [0.96, 1.92], [2.5, 99], [1.02, 1.03], [0, 0.02]]
+
+
+@pytest.mark.parametrize("name", REORDERED)
+@pytest.mark.parametrize("span", BETWEEN, ids=str)
+def test_low_ends_where_the_span_does_but_for_b_frames(
+    name: str, span: list[float], run: Run
+) -> None:
+    """A copy has no hole, and ends no more frames from its span's end than are reordered."""
+    made = REORDERED[name]
+    (sample,) = run(reordered(name), clipping("low"), [span]).samples
+    found = numbers(sample)
+    first = int(span[0] / STEP + 1e-6) * 12
+    last = min(math.ceil(span[1] * 25 - 1e-6), 100) - 1
+    assert found == list(range(first, first + len(found)))
+    assert found[-1] <= last
+    assert found[-1] >= min(last, max(first, last - made.b_frames))
+
+
+@pytest.mark.parametrize("name", REORDERED)
+@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted"])
+def test_the_receipt_of_a_copy_is_what_is_in_the_file(name: str, precision: str, run: Run) -> None:
+    """Frames, begin, end and length in the receipt are those of the file's frames."""
+    spans = [[0, 1.1], [1.1, 3.1], [0.9, 2.0], [2.3, 99]]
+    for sample in run(reordered(name), clipping(precision), spans).samples:
+        receipt, data = sample.meta["receipt"], sample.parts["mp4"].read()
+        found = numbers(sample)
+        with av.open(io.BytesIO(data), "r") as container:
+            stream = container.streams.video[0]
+            length = float((stream.duration or 0) * (stream.time_base or 1))
+            times = [frame.time or 0.0 for frame in container.decode(stream)]
+        assert receipt["frames"] == len(found)
+        assert receipt["real"] == pytest.approx((found[0] / 25, (found[-1] + 1) / 25), abs=2e-3)
+        assert receipt["duration"] == pytest.approx(length, abs=2e-3)
+        assert np.allclose(times, (np.array(found) - found[0]) / 25, atol=2e-3)
+
+
+@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted", "exact"])
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_a_span_before_the_first_picture_gives_no_clip(
+    precision: str, b_frames: int, run: Run
+) -> None:
+    """Where the picture begins later than the sound, there is nothing to see before it."""
+    data = MadeVideo(scenes(2), (64, 48), video_delay=1.0, b_frames=b_frames).data()
+    with pytest.raises(ItemError) as caught:
+        run(data, clipping(precision), [[0.1, 0.6]])
+    assert caught.value.cause is Cause.NO_CLIPS
+    (sample,) = run(data, clipping(precision), [[0.1, 0.6], [0.9, 2.0]]).samples
+    assert numbers(sample)[0] == 0
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+@pytest.mark.parametrize("b_frames", [0, 1, 2, 3])
+@pytest.mark.parametrize("precision", ["low", "exact"])
+def test_frames_in_avi_come_in_order(codec: str, b_frames: int, precision: str, run: Run) -> None:
+    """AVI says when frames are decoded, not when they are shown; clips have them evenly spaced."""
+    made = MadeVideo(
+        *(scenes(1, 1), (64, 48)),
+        codec=codec,
+        b_frames=b_frames,
+        audio="pcm_s16le",
+        container="avi",
+    )
+    (sample,) = run(made.data(), clipping(precision), [[0.48, 1.6]]).samples
+    found = numbers(sample)
+    assert found == list(range(found[0], found[0] + len(found)))
+    assert found[0] in ((11, 12) if precision == "exact" or b_frames else (0, 11, 12))
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        times = [frame.time or 0.0 for frame in container.decode(video=0)]
+    assert np.allclose(times, np.arange(len(found)) / 25, atol=1e-3)
+    assert len(found) == sample.meta["receipt"]["frames"]
+    assert len(found) == pytest.approx(28, abs=1 if precision == "exact" else 13)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -169,3 +169,65 @@ def test_a_file_without_one_good_frame_fails(job: str, run: Run) -> None:
     with pytest.raises(ItemError) as caught:
         run(bytes(data), JOBS[job], [[0, 1]] if job == "nothing" else None, keep_damaged=True)
     assert caught.value.cause is Cause.CORRUPT
+
+
+FLASH = {
+    "h264": MadeVideo(scenes(2), (64, 48), container="flv", sample_rate=44100),
+    "silent": MadeVideo(scenes(2), (64, 48), container="flv", audio=None),
+    "b-frames": MadeVideo(scenes(2), (64, 48), container="flv", audio=None, b_frames=2),
+    "flv1": MadeVideo(scenes(2), (64, 48), codec="flv", container="flv", audio=None),
+}
+
+
+@cache
+def flash(name: str) -> bytes:
+    """The whole file of one of them."""
+    return FLASH[name].data()
+
+
+@cache
+def within_a_packet(name: str) -> Sequence[tuple[int, bytes]]:
+    """FLV files that end in the middle of a packet, with how many pictures come before it."""
+    data, place, pictures, cut = flash(name), 13, 0, list[tuple[int, bytes]]()
+    while place + 11 < len(data):
+        kind, size = data[place], int.from_bytes(data[place + 1 : place + 4], "big")
+        if 12 < pictures < 48 and kind in (8, 9):
+            cut.append((pictures, data[: place + 11 + max(9, size * 3 // 4)]))
+        pictures += kind == 9 and not (size < 60 and data[place + 12] == 0)  # no header of H.264
+        place += 11 + size + 4
+    return cut[::9]
+
+
+@pytest.mark.parametrize("name", FLASH)
+@pytest.mark.parametrize("job", ["size", "rate"])
+def test_a_file_that_ends_within_a_packet_is_truncated(name: str, job: str, run: Run) -> None:
+    """A format without a length of its own ends too soon where its last packet is not whole."""
+    for _, data in within_a_packet(name):
+        with pytest.raises(ItemError) as caught:
+            run(data, JOBS[job])
+        assert caught.value.cause is Cause.TRUNCATED
+
+
+@pytest.mark.parametrize("name", FLASH)
+def test_the_packet_that_is_not_whole_is_not_used(name: str, run: Run) -> None:
+    """All frames before it are kept as they are, and nothing is made of the rest of it."""
+    for pictures, data in within_a_packet(name):
+        (sample,) = run(
+            data, {"Clipping": {"precision": "exact"}}, [[0, 9]], keep_damaged=True
+        ).samples
+        found = numbers(sample)
+        assert sample.meta["damage"] == "truncated: the file ends within a packet"
+        if FLASH[name].b_frames:  # what is shown later may have come before
+            assert found == sorted(set(found))
+            assert pictures - 1 <= len(found) <= pictures
+        else:
+            assert found == list(range(pictures))
+
+
+@pytest.mark.parametrize("name", FLASH)
+def test_a_file_that_ends_with_a_packet_is_whole(name: str, run: Run) -> None:
+    """The same files in full have no damage, whether damaged ones are kept or not."""
+    for keep in (False, True):
+        (sample,) = run(flash(name), SMALL, keep_damaged=keep).samples
+        assert numbers(sample) == list(range(50))
+        assert "damage" not in sample.meta

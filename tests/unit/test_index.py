@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache
 
@@ -19,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from asyncv2d.codecs import Encoder
 from asyncv2d.frames import shown_frames
 from asyncv2d.index import Choice, Effort, PacketIndex, choose, read_index
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.media import Picture
 from asyncv2d.probe import Media, from_start, open_media
-from asyncv2d.types import Blob
+from asyncv2d.types import Blob, Processed, Sample
 
 FRAMES = 48
 GROUP = 12
@@ -41,7 +42,18 @@ STRUCTURES = {
     "hevc, b-pyramid": ("libx265", f"{X265}:bframes=3:open-gop=0"),
     "hevc, b-frames over the border": ("libx265", f"{X265}:bframes=3:open-gop=1"),
 }
-SOURCES = [(structure, container) for structure in STRUCTURES for container in ("mp4", "matroska")]
+REFRESHED = {
+    "h264, intra refresh": ("libx264", f"keyint={GROUP}:intra-refresh=1:threads=1:bframes=0"),
+    "h264, intra refresh and b-frames": (
+        "libx264",
+        f"keyint={GROUP}:intra-refresh=1:threads=1:bframes=2",
+    ),
+}
+SOURCES = [
+    *((structure, container) for structure in STRUCTURES for container in ("mp4", "matroska")),
+    ("h264, b-pyramid", "mpegts"),
+    ("h264, b-frames over the border", "mpegts"),
+]
 times = st.floats(-0.5, FRAMES / 25 + 1)
 
 
@@ -55,7 +67,7 @@ def texture() -> Picture:
 @cache
 def encoded(structure: str, container: str) -> bytes:
     """A video whose every frame shows another part of the texture."""
-    codec, parameters = STRUCTURES[structure]
+    codec, parameters = {**STRUCTURES, **REFRESHED}[structure]
     options = {"preset": "veryfast", codec.removeprefix("lib") + "-params": parameters}
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as output:
@@ -241,3 +253,28 @@ def test_sound_alone_has_an_index_of_its_packets() -> None:
         index = read_index(media)
     assert index.end == pytest.approx(1.0, abs=0.05)
     assert len(index.shown) == pytest.approx(48000 / 1024, abs=2)
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts"])
+@pytest.mark.parametrize("structure", REFRESHED)
+def test_a_place_to_begin_that_leans_on_what_was_before_is_none(
+    structure: str, container: str, run: Callable[..., Processed]
+) -> None:
+    """Frames of a video without real keyframes look as where everything is decoded."""
+    data = encoded(structure, container)
+    everything = np.array([frame for _, frame in sorted(whole(data).items())])[:, :48]
+    jobs = {"Frame": {"frame_rate": 5}}
+    lossless = Encoder(crf=0, preset="ultrafast")
+    for sample in run(data, jobs, [[0.6, 1.4], [0.08, 0.88], [1.48, 9]], encoder=lossless).samples:
+        start = sample.meta["receipt"]["asked"][0]
+        found = luma(sample)
+        ticks = start + np.arange(len(found)) / 5 + 1e-3
+        first = min(whole(data))
+        places = np.floor((ticks - first) * 25).astype(int)
+        assert np.array_equal(found, everything[places])
+
+
+def luma(sample: Sample) -> NDArray[np.uint8]:
+    """The brightness of all frames in a sample's video."""
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        return np.array([frame.to_ndarray()[:48] for frame in container.decode(video=0)])

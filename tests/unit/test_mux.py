@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -15,9 +15,10 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.packet import Packet
 
-from asyncv2d.codecs import AUDIO_FORMATS, VIDEO_SOUND, AudioFormat
+from asyncv2d.codecs import AUDIO_FORMATS, VIDEO_SOUND, AudioFormat, Encoder
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.mux import ClipFile
+from asyncv2d.types import Processed
 
 PACKET = 1024  # samples in one of AAC
 RATE = 48000
@@ -157,3 +158,16 @@ def test_every_codec_of_sound_fits_beside_a_picture(name: str) -> None:
     with av.open(io.BytesIO(data), "r") as file:
         assert file.streams.audio[0].codec_context.codec.canonical_name == name
         assert sum(frame.samples for frame in file.decode(audio=0)) >= RATE - PACKET
+
+
+@pytest.mark.parametrize(("codec", "tag"), [("hevc", "hvc1"), ("h264", "avc1")])
+def test_the_picture_keeps_its_tag(codec: str, tag: str, run: Callable[..., Processed]) -> None:
+    """With sound or without, the picture's tag in the finished file is the one players take."""
+    encoder = Encoder(codec="h265" if codec == "hevc" else "h264", preset="ultrafast")
+    for audio in ("aac", None):
+        data = MadeVideo(scenes(0.4), (64, 48), audio=audio).data()
+        (sample,) = run(data, {"Frame": {"frame_rate": 5}}, encoder=encoder).samples
+        with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as file:
+            assert bool(file.streams.audio) == (audio is not None)
+            assert file.streams.video[0].codec_context.codec.canonical_name == codec
+            assert file.streams.video[0].codec_tag == tag

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
-from asyncv2d.made_media import MadeVideo, scenes
+from asyncv2d.index import read_index
+from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.media import Size
 from asyncv2d.probe import from_start, open_media, packets
-from asyncv2d.types import Blob, Cause, ItemError, LocalFile
+from asyncv2d.types import Blob, Cause, ItemError, LocalFile, Processed, Sample
 
 
 def test_headers_are_read_without_decoding(two_scenes_file: bytes) -> None:
@@ -113,3 +118,56 @@ def test_a_second_look_is_independent(two_scenes_file: bytes) -> None:
                 stream = container.streams[media.video.index]
                 counts.append(sum(bool(p.size) for p in packets(media, container, stream)))
     assert counts == [100, 100]
+
+
+START = 95442.0  # seconds: at 2 ** 33 / 90000, 1.7 later, a transport stream begins anew
+# Clocks that begin seconds before zero, as far as a demuxer can tell.
+BEFORE_ZERO = {
+    "a clock that wraps": MadeVideo(
+        *(scenes(1.2, 1.8), (64, 48)), container="mpegts", start=START, audio=None
+    ),
+    "the same with sound": MadeVideo(scenes(1.2, 1.8), (64, 48), container="mpegts", start=START),
+    "the same with b-frames": MadeVideo(
+        *(scenes(1.2, 1.8), (64, 48)), container="mpegts", start=START, audio=None, b_frames=2
+    ),
+    "the same in mpeg4": MadeVideo(
+        *(scenes(1.2, 1.8), (64, 48)), container="mpegts", start=START, audio=None, codec="mpeg4"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEFORE_ZERO)
+def test_a_clock_that_begins_seconds_before_zero_counts_from_there(
+    name: str, run: Callable[..., Processed]
+) -> None:
+    """A recording during which the clock comes to zero is whole, and begins at time 0."""
+    made = BEFORE_ZERO[name]
+    begins = made.frame_times[0] + (0.0214 if made.audio else 0)  # the sound's encoder comes first
+    with open_media(Blob.of(made.data())) as media:
+        assert media.origin < -1
+        index = read_index(media)
+        assert np.allclose(index.shown, begins + np.array(made.frame_times), atol=1e-3)
+    for job in ({"Clipping": {"precision": "exact"}}, {"Frame": {"frame_rate": 5}}):
+        first, second = run(made.data(), job, [[0.5, 1.0], [1.9, 2.9]]).samples
+        assert seen(first)[0] == pytest.approx(12, abs=1)
+        assert seen(second)[0] == pytest.approx(47, abs=1)
+        assert seen(second)[-1] == pytest.approx(69, abs=3)  # at 5 a second the last is at 2.7 s
+    (sample,) = run(made.data(), {"CutDetection": {}}).samples
+    assert np.allclose(
+        sample.meta["cuts_seconds"], np.array([[0, 1.2], [1.2, 3]]) + begins, atol=0.002
+    )
+
+
+def seen(sample: Sample) -> list[int]:
+    """The numbers of the frames in a sample's video."""
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        return [read_number(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+
+
+def test_what_an_encoder_puts_before_zero_is_no_start() -> None:
+    """The few milliseconds before time 0 that sound needs to begin do not move the clock."""
+    for container in ("mp4", "matroska"):
+        made = MadeVideo(scenes(1), (64, 48), container=container)
+        with open_media(Blob.of(made.data())) as media:
+            assert media.origin == 0
+            assert np.allclose(read_index(media).shown, made.frame_times, atol=1e-3)

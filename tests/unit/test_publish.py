@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from asyncv2d.job import Job, make_job
-from asyncv2d.publish import OpenShard, published, remove_dataset
+from asyncv2d.publish import OpenShard
+from asyncv2d.published import published, remove_dataset
 from asyncv2d.types import Blob, Cause, Failed, Ok, Processed, Row, Sample, ShardSpec
 
 SPEC = ShardSpec(7, "urls.csv", 0, 2)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from asyncv2d.codecs import Encoder
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.plan import Output, make_plan
+from asyncv2d.task import Task
 from asyncv2d.types import Body, Cause, ItemError, LocalFile, Processed
-from asyncv2d.work import Task, process
+from asyncv2d.work import process
 
 Run = Callable[..., Processed]
 EXTENSIONS = ["m4a", "mp3", "wav", "flac", "opus"]
@@ -213,3 +214,38 @@ def test_sound_alone_has_no_video_to_give(run: Run) -> None:
     assert caught.value.cause is Cause.NO_VIDEO_STREAM
     (sample,) = run(sound("m4a"), SMALL, None, {"video": "mp4", "audio": "wav"}).samples
     assert sample.parts.keys() == {"wav"}
+
+
+@cache
+def late(container: str) -> bytes:
+    """A video whose picture begins half a second after its sound."""
+    return MadeVideo(scenes(1.2), (64, 48), container=container, video_delay=0.5).data()
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_sound_before_the_first_picture_is_kept(container: str, extension: str, run: Run) -> None:
+    """The sound of the part of its own is there from its first moment on, and unbroken."""
+    (sample,) = run(late(container), {}, None, {"audio": extension}).samples
+    samples, rate = heard(sample.parts[extension])
+    window = rate // 100
+    loudness = [
+        float(np.sqrt(np.mean(samples[begin : begin + window] ** 2)))
+        for begin in range(0, rate, window)
+    ]
+    silent = 3 if extension == "mp3" else 0  # the encoder's own, which is not to be heard
+    assert min(loudness[silent:]) > 0.15
+    assert len(samples) / rate == pytest.approx(1.2, abs=0.06)
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+@pytest.mark.parametrize("jobs", [SMALL, {"Frame": {"frame_rate": 5}}], ids=["own times", "5 fps"])
+def test_sound_before_the_first_picture_is_kept_beside_it(
+    container: str, jobs: dict[str, Any], run: Run
+) -> None:
+    """The video's own sound begins before the picture too, copied or encoded."""
+    for encoder in (Encoder(preset="ultrafast"), Encoder(preset="ultrafast", audio_codec="opus")):
+        (sample,) = run(late(container), jobs, [[0, 9]], encoder=encoder).samples
+        samples, rate = heard(sample.parts["mp4"])
+        early = samples[rate // 50 : rate * 9 // 20]
+        assert np.sqrt(np.mean(early**2)) > 0.15

@@ -129,3 +129,46 @@ def test_what_are_no_cuts_is_bad_clips(value: Any) -> None:
     with pytest.raises(ItemError) as caught:
         read_cuts(value)
     assert caught.value.cause is Cause.BAD_CLIPS
+
+
+@given(st.lists(spans, min_size=1))
+def test_text_may_have_tuples(given_spans: list[Span]) -> None:
+    """What Python prints for a list of tuples, or a tuple of lists, is read as the lists are."""
+    tuples = [tuple(span) for span in given_spans]
+    for text in (str(tuples), str(tuple(tuples)), str(tuple(map(list, tuples)))):
+        assert read_spans(text.replace(",)", ")")) == given_spans
+    assert not says_clock_times(str(tuples))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[(1, 3), (4, 6.5)]", [Span(1, 3), Span(4, 6.5)]),
+        ("(1, 3)", [Span(1, 3)]),
+        ("((1, 3), (4, 6.5))", [Span(1, 3), Span(4, 6.5)]),
+        ("[('00:01', '00:03')]", [Span(1, 3)]),
+        ("[(00:01.5, 1:00:03)]", [Span(1.5, 3603)]),
+    ],
+)
+def test_tuples_in_text(text: str, expected: list[Span]) -> None:
+    """Parentheses mean the same as brackets, around numbers and around clock times."""
+    assert read_spans(text) == expected
+    assert says_clock_times(text) == (":" in text)
+
+
+@given(st.lists(spans, min_size=1))
+def test_clock_times_of_srt_are_read(given_spans: list[Span]) -> None:
+    """A comma before the milliseconds, as in SRT files, is a point."""
+    listed = [
+        [clock(start).replace(".", ","), clock(end).replace(".", ",")] for start, end in given_spans
+    ]
+    for form in (listed, json.dumps(listed), str([tuple(pair) for pair in listed])):
+        assert np.allclose(read_spans(form), given_spans, atol=1e-9)
+        assert says_clock_times(form)
+
+
+def test_a_comma_needs_a_clock() -> None:
+    """Only a clock time has a comma inside; a number with one is none."""
+    assert read_spans([["00:00:01,500", "00:02,25"]]) == [Span(1.5, 2.25)]
+    with pytest.raises(ItemError):
+        read_spans([["1,5", "2,5"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,8 +15,9 @@ from av.packet import Packet
 
 from asyncv2d.config import build
 from asyncv2d.made_media import MadeVideo, read_number, scenes
+from asyncv2d.task import Task
 from asyncv2d.types import Blob, Cause, ItemError, Sample
-from asyncv2d.work import Task, process
+from asyncv2d.work import process
 
 EXACT = {"ClippingSubsampler": {"args": {"precision": "exact"}}}
 SUBTITLES = {
@@ -86,7 +88,8 @@ def test_a_clip_lists_what_is_seen_in_it(data: bytes, tmp_path: Path) -> None:
     assert (record["start"], record["end"]) == ("00:00:03.000", "00:00:03.600")
 
 
-def test_subtitles_inside_the_file_are_clips_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("milliseconds", [600, 800])
+def test_subtitles_inside_the_file_are_clips_too(milliseconds: int, tmp_path: Path) -> None:
     """Where the row brings none, the track inside the file says what the clips are."""
     source, buffer = MadeVideo(scenes(2), (64, 48), audio=None).data(), io.BytesIO()
     with av.open(io.BytesIO(source), "r") as silent, av.open(buffer, "w", format="mp4") as output:
@@ -98,11 +101,11 @@ def test_subtitles_inside_the_file_are_clips_too(tmp_path: Path) -> None:
             packet.stream = picture
         text = Packet(b"\0\5Hello")
         text.stream, text.time_base = track, Fraction(1, 1000)
-        text.pts, text.dts, text.duration = 400, 400, 600
+        text.pts, text.dts, text.duration = 400, 400, milliseconds
         for packet in sorted([*packets, text], key=lambda p: (p.dts or 0) * p.time_base):
             output.mux(packet)
     (sample,) = made(buffer.getvalue(), tmp_path, {})
-    assert numbers(sample) == list(range(10, 25))
+    assert numbers(sample) == list(range(10, 10 + milliseconds // 40))
     assert sample.meta["clip_subtitles"][0]["lines"] == {"und": ["Hello"]}
 
 
@@ -128,6 +131,22 @@ def test_sound_is_cut_at_subtitles(data: bytes, tmp_path: Path) -> None:
         with av.open(io.BytesIO(sample.parts["wav"].read()), "r") as container:
             lengths.append(sum(frame.samples for frame in container.decode(audio=0)) / 48000)
     assert lengths == pytest.approx([end - start for start, end in SPANS], abs=1e-3)
+
+
+def test_both_texts_of_one_time_are_in_the_clip(data: bytes, tmp_path: Path) -> None:
+    """Two subtitles at the very same times are one clip, whose JSON has the lines of both."""
+    entries = [{"start": 1, "end": 2, "lines": [line]} for line in ("up", "down")]
+    (sample,) = made(data, tmp_path, of_site({"en": entries}))
+    (record,) = sample.meta["clip_subtitles"]
+    assert record["lines"] == {"en": ["up", "down"]}
+
+
+def test_subtitles_as_text_are_clips(data: bytes, tmp_path: Path) -> None:
+    """A row from a table of text gives the same samples."""
+    text = json.dumps({"subtitles": SUBTITLES})
+    samples = made(data, tmp_path, {"yt_meta_dict": text})
+    assert [sample.meta["clips"] for sample in samples] == [[list(span)] for span in SPANS]
+    assert samples[0].meta["clip_subtitles"][0]["lines"] == {"en": ["Good", "morning"]}
 
 
 @pytest.mark.parametrize("metadata", [{}, of_site({}), {"yt_meta_dict": None}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -174,6 +175,8 @@ def test_a_list_is_one_language(silent: bytes) -> None:
         *({"en": [{"start": 1, "end": 2}]}, {"en": [{"start": 1, "lines": ["x"]}]}),
         *({"en": [entry("soon", 2, "x")]}, {"en": [entry(2, 1, "x")]}),
         *({"en": [entry(-1, 1, "x")]}, {"en": [entry(None, 1, "x")]}),
+        *({"en": 5}, {"en": None}, {"en": {"start": 1}}, {"en": [5]}, [None], True, 1.5),
+        *({"en": [{"start": 1, "end": 2, "lines": lines}]} for lines in (None, 4, {"a": 1})),
     ],
 )
 def test_what_are_no_subtitles_is_bad_clips(subtitles: Any, silent: bytes) -> None:
@@ -182,6 +185,52 @@ def test_what_are_no_subtitles_is_bad_clips(subtitles: Any, silent: bytes) -> No
         of_site(silent, subtitles)
     assert caught.value.cause is Cause.BAD_CLIPS
     assert len(caught.value.detail) < 250
+
+
+def test_subtitles_of_one_time_stand_together(silent: bytes) -> None:
+    """Where a language has two subtitles at the very same times, neither text is lost."""
+    subtitles = {
+        "en": [entry(1, 2, "up"), entry(1, 2, "down", "below"), entry(2, 3, "other")],
+        "de": [entry(1, 2, "oben"), entry(1, 2, "unten")],
+    }
+    first, second = of_site(silent, subtitles)
+    assert first.lines == {"en": ["up", "down", "below"], "de": ["oben", "unten"]}
+    assert second.lines == {"en": ["other"]}
+
+
+def test_subtitles_may_come_as_text(silent: bytes) -> None:
+    """A table of text has them as JSON, which means the same."""
+    subtitles = {"en": [entry("00:00:01.000", "00:00:02.000", "Hello"), entry(3, 4, '7: "x"')]}
+    text = json.dumps({"subtitles": subtitles})
+    assert [subtitle.span for subtitle in inside(silent, {"yt_meta_dict": text})] == [
+        subtitle.span for subtitle in of_site(silent, subtitles)
+    ]
+    assert [subtitle.lines for subtitle in inside(silent, {"yt_meta_dict": text})] == [
+        {"en": ["Hello"]},
+        {"en": ['7: "x"']},
+    ]
+
+
+@pytest.mark.parametrize("text", ['{"subtitles": 5}', '{"subtitles": {"en": 5}}', "{[", "[" * 3000])
+def test_text_that_is_wrong_is_bad_clips(text: str, silent: bytes) -> None:
+    """Text that is no JSON, or has no subtitles where they should be, is refused as such."""
+    with pytest.raises(ItemError) as caught:
+        inside(silent, {"yt_meta_dict": text})
+    assert caught.value.cause is Cause.BAD_CLIPS
+
+
+@pytest.mark.parametrize("text", ["", "null", "{}", '{"subtitles": {}}', '{"info": {"id": "x"}}'])
+def test_text_without_subtitles_has_none(text: str, silent: bytes) -> None:
+    """What says nothing of subtitles is not wrong."""
+    assert inside(silent, {"yt_meta_dict": text}) == []
+
+
+@pytest.mark.parametrize(("container", "codec"), INSIDE)
+def test_an_embedded_subtitle_ends_exactly(container: str, codec: str) -> None:
+    """Its end is the float nearest to the time in the file, not the sum of two of them."""
+    lines = [(0.4, 1.2, "a"), (1.2, 1.9, "b"), (2.3, 2.6, "c")]
+    found = inside(with_subtitles(container, codec, lines))
+    assert [subtitle.span for subtitle in found] == [Span(a, b) for a, b, _ in lines]
 
 
 halves = st.integers(0, 40).map(lambda number: number / 2)

@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
-from scenedetect import FrameTimecode
-from scenedetect.detector import SceneDetector
-from scenedetect.detectors import (
-    AdaptiveDetector,
-    HashDetector,
-    HistogramDetector,
-    ThresholdDetector,
-)
 
 from asyncv2d.media import Picture, SmallView
 
 if TYPE_CHECKING:
+    from scenedetect import FrameTimecode
+    from scenedetect.detector import SceneDetector
+
     from asyncv2d_stages.subsample.cut_detection import CutDetectionSubsampler
 
-_WIDTH = 256  # of the picture that PySceneDetect looks at, in pixels
+# Widths of the pictures that are compared, in pixels: video2dataset has PySceneDetect shrink more
+# than it does by itself, but not where it looks at a lower frame rate.
+_WIDTH = 64
+_LOW_RATE_WIDTH = 256
 _ROUGH_WIDTH = 64
 # How far a rough score may be from the true one: over 13,000 frames of real video it was within
 # 17 % wherever the true one was near a threshold between 10 and 27.
@@ -34,9 +32,9 @@ class Watch:
     def __init__(self, settings: CutDetectionSubsampler, rate: float) -> None:
         self._rate = rate
         self._longest_only = settings.cut_detection_mode == "longest"
-        self._native = _Detection(settings, rate, step=1)
+        self._native = _Detection(settings, rate, 1, _WIDTH)
         self._others = {
-            target: _Detection(settings, rate, step=max(int(rate // target), 1))
+            target: _Detection(settings, rate, max(int(rate // target), 1), _LOW_RATE_WIDTH)
             for target in settings.framerates or ()
         }
 
@@ -66,8 +64,10 @@ class Watch:
 class _Detection:
     """The cuts that are found when only every ``step``-th frame is looked at."""
 
-    def __init__(self, settings: CutDetectionSubsampler, rate: float, step: int) -> None:
-        self._changes = _changes(settings, rate)
+    def __init__(
+        self, settings: CutDetectionSubsampler, rate: float, step: int, width: int
+    ) -> None:
+        self._changes = _changes(settings, rate, width)
         self._step = step
         self._starts = {0}
 
@@ -93,36 +93,46 @@ class _Changes(Protocol):
         """After frame ``last``, the final one: further cuts."""
 
 
-def _changes(settings: CutDetectionSubsampler, rate: float) -> _Changes:
+def _changes(settings: CutDetectionSubsampler, rate: float, width: int) -> _Changes:
+    if settings.detector == "content":
+        return _ContentChanges(settings.level, settings.min_scene_len, width)
+    return _DetectedChanges(_detector(settings), rate, width)
+
+
+def _detector(settings: CutDetectionSubsampler) -> SceneDetector:
+    # Imported here: it takes each worker 0.2 s, which most jobs can do without.
+    from scenedetect import detectors
+
     level, shortest = settings.level, settings.min_scene_len
     match settings.detector:
-        case "content":
-            return _ContentChanges(level, shortest)
         case "adaptive":
-            return _DetectedChanges(AdaptiveDetector(level, shortest), rate)
+            return detectors.AdaptiveDetector(level, shortest)
         case "hash":
-            return _DetectedChanges(HashDetector(level, min_scene_len=shortest), rate)
+            return detectors.HashDetector(level, min_scene_len=shortest)
         case "histogram":
-            return _DetectedChanges(HistogramDetector(level, min_scene_len=shortest), rate)
-        case "threshold":
-            return _DetectedChanges(ThresholdDetector(level, shortest), rate)
+            return detectors.HistogramDetector(level, min_scene_len=shortest)
+        case _:
+            return detectors.ThresholdDetector(level, shortest)
 
 
 class _DetectedChanges:
     """What one of PySceneDetect's detectors says."""
 
-    def __init__(self, detector: SceneDetector, rate: float) -> None:
+    def __init__(self, detector: SceneDetector, rate: float, width: int) -> None:
         self._detector = detector
         self._rate = rate
+        self._width = width
 
     def push(self, view: SmallView, index: int) -> Sequence[int]:
-        found = self._detector.process_frame(self._timecode(index), view.shrunk(_WIDTH))
+        found = self._detector.process_frame(self._timecode(index), view.shrunk(self._width))
         return [cut.frame_num for cut in found]
 
     def finish(self, last: int) -> Sequence[int]:
         return [cut.frame_num for cut in self._detector.post_process(self._timecode(last))]
 
     def _timecode(self, index: int) -> FrameTimecode:
+        from scenedetect import FrameTimecode
+
         return FrameTimecode(index, self._rate)
 
 
@@ -134,8 +144,9 @@ class _ContentChanges:
     soon is suppressed, as in the release that video2dataset uses.
     """
 
-    def __init__(self, threshold: float, min_scene_len: int) -> None:
+    def __init__(self, threshold: float, min_scene_len: int, width: int) -> None:
         self._threshold = threshold
+        self._width = width
         self._roughness = max(_LEAST_ROUGHNESS, _ROUGHNESS * threshold)
         self._min_scene_len = min_scene_len
         self._last_cut: int | None = None
@@ -151,7 +162,7 @@ class _ContentChanges:
             return []
         score = _difference(before[1], rough)
         if abs(score - self._threshold) <= self._roughness:
-            score = _difference(_hsv(before[0].shrunk(_WIDTH)), _hsv(view.shrunk(_WIDTH)))
+            score = _difference(*(_hsv(frame.shrunk(self._width)) for frame in (before[0], view)))
         if score < self._threshold:
             return []
         self._last_cut = index

@@ -89,7 +89,7 @@ class CutDetectionSubsampler(Settings):
 
     def watch(self, video: VideoInfo) -> CutWatch:
         """Begin to watch one video."""
-        # Imported here: OpenCV and PySceneDetect take 0.3 s, and only a worker needs them.
+        # Imported here: OpenCV takes 0.1 s, and only a worker needs it.
         from asyncv2d_stages.subsample._cut_watch import Watch
 
         return Watch(self, float(video.rate))

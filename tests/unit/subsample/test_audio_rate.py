@@ -14,6 +14,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from asyncv2d.codecs import Encoder
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.types import Body, Processed, UserError
 from asyncv2d_stages.subsample.audio_rate import AudioRateSubsampler
@@ -162,3 +163,13 @@ def test_what_a_format_cannot_hold_is_a_mistake(
     """A rate or a number of channels that the format does not have is said with a remedy."""
     with pytest.raises(UserError, match=says):
         run(stereo(), {"AudioRate": args}, None, formats)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 12000])
+def test_mp3_inside_mp4_has_fewer_rates(rate: int, run: Run) -> None:
+    """A rate that MP3 has only outside MP4 is refused beside a picture, and taken alone."""
+    mp3, args = Encoder(audio_codec="mp3"), {"sample_rate": rate}
+    with pytest.raises(UserError, match=r"sample_rate for mp4 \(mp3\) is one of: 16000, 22050"):
+        run(stereo(), {"AudioRate": args}, None, {"video": "mp4"}, encoder=mp3)
+    (sample,) = run(stereo(), {"AudioRate": args}, None, {"audio": "mp3"}, encoder=mp3).samples
+    assert sound(sample.parts["mp3"])[:2] == ("mp3", rate)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from scenedetect import open_video
@@ -20,8 +23,8 @@ from scenedetect.detectors import (
 from scenedetect.scene_manager import SceneManager
 
 from asyncv2d.config import build
-from asyncv2d.made_media import MadeVideo, Scene, scenes
-from asyncv2d.types import Processed, UserError
+from asyncv2d.made_media import MadeVideo, Scene, read_number, scenes
+from asyncv2d.types import Processed, Sample, UserError
 
 Run = Callable[..., Processed]
 VIDEOS = {
@@ -39,6 +42,12 @@ def cuts(run: Run, video: MadeVideo, **args: Any) -> dict[str, Any]:
     """The facts that are found in ``video``."""
     (sample,) = run(video.data(), {"CutDetection": args}).samples
     return dict(sample.meta)
+
+
+def numbers(sample: Sample) -> list[int]:
+    """The numbers of the frames in a sample's video."""
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        return [read_number(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
 
 
 @pytest.mark.parametrize("name", VIDEOS)
@@ -119,7 +128,7 @@ def test_the_cuts_are_those_of_pyscenedetect(
     source = open_video(str(video.write(tmp_path / "video.mp4")))
     manager = SceneManager()
     manager.auto_downscale = False
-    manager.downscale = max(1, source.frame_size[0] // 256)
+    manager.downscale = max(1, source.frame_size[0] // 64)
     manager.add_detector(detector())
     manager.detect_scenes(source)
     theirs = [[a.frame_num, b.frame_num] for a, b in manager.get_scene_list(start_in_scene=True)]
@@ -144,3 +153,19 @@ def test_a_share_above_one_is_a_mistake() -> None:
     args = {"detector": "hash", "threshold": 27}
     with pytest.raises(UserError, match="from 0 to 1"):
         build({"subsampling": {"CutDetectionSubsampler": {"args": args}}})
+
+
+@pytest.mark.parametrize("container", ["mpegts", "avi", "flv"])
+@pytest.mark.parametrize("name", ["adaptive", "threshold"])
+def test_late_cuts_of_files_that_cannot_be_rewound(name: str, container: str, run: Run) -> None:
+    """The second decode, which makes the clips, begins where the first did, at the first frame."""
+    args = {**DETECTORS[name][0], "cuts_are_clips": True}
+    source = replace(FADES if name == "threshold" else VIDEOS["plain"], audio=None)
+    codec = "mpeg4" if container == "avi" else "libx264"
+    video = replace(source, size=(160, 120), container=container, codec=codec)
+    clips = run(video.data(), {"CutDetection": args, "Clipping": {"precision": "exact"}}).samples
+    borders = [0, *(round(b * 25) for _, b in clips[0].meta["cuts_seconds"])]
+    assert len(borders) > 2
+    shown = [numbers(clip) for clip in clips]
+    assert [found[0] for found in shown] == borders[:-1]
+    assert [found[-1] + 1 for found in shown] == borders[1:]

@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.plan import make_plan
 from asyncv2d.registry import load_subsampler
+from asyncv2d.task import Task
 from asyncv2d.types import Blob, Cause, ItemError, Processed, Sample
-from asyncv2d.work import Task, process
+from asyncv2d.work import process
 from asyncv2d_stages.subsample.frame import FrameSubsampler
 
 Run = Callable[..., Processed]
@@ -31,7 +32,6 @@ VIDEOS = {
     "vp9": MadeVideo(scenes(2, 2), (64, 48), codec="libvpx-vp9", audio="libopus", container="webm"),
     "silent": MadeVideo(scenes(2, 2), (64, 48), audio=None),
 }
-IN_ORDER = [name for name, made in VIDEOS.items() if not made.b_frames]
 SCENES = {"CutDetection": {"cuts_are_clips": True}}
 
 
@@ -116,7 +116,7 @@ def test_the_keyframes_of_a_clip(files: Mapping[str, bytes], run: Run) -> None:
     assert caught.value.cause is Cause.NO_CLIPS
 
 
-@pytest.mark.parametrize("name", IN_ORDER)
+@pytest.mark.parametrize("name", VIDEOS)
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_uniform_images(name: str, count: int, files: Mapping[str, bytes], run: Run) -> None:
     """They show the middles of equal parts, of the video or of each clip."""
@@ -163,7 +163,7 @@ def at_subtitles(data: bytes, folder: Path, clips: Any = None) -> Processed:
     return process(Task("00007", Blob.of(data), metadata, make_plan([stage]), folder))
 
 
-@pytest.mark.parametrize("name", IN_ORDER)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_an_image_where_each_subtitle_begins(
     name: str, files: Mapping[str, bytes], tmp_path: Path
 ) -> None:
@@ -245,3 +245,24 @@ def test_what_does_not_go_together_is_refused(args: dict[str, Any]) -> None:
     """A number for other methods than uniform, or images at a rate, are errors."""
     with pytest.raises(ValidationError):
         FrameSubsampler.model_validate(args)
+
+
+# These can only be read from their beginning, so they are opened anew for a second decode.
+NOT_REWOUND = {
+    "mpegts": MadeVideo(scenes(1, 1), (64, 48), container="mpegts", b_frames=2),
+    "avi": MadeVideo(scenes(1, 1), (64, 48), codec="mpeg4", audio="pcm_s16le", container="avi"),
+    "flv": MadeVideo(scenes(1, 1), (64, 48), container="flv", sample_rate=44100),
+}
+
+
+@pytest.mark.parametrize("name", NOT_REWOUND)
+@pytest.mark.parametrize("detector", ["content", "adaptive"])
+def test_images_of_scenes_in_files_that_cannot_be_rewound(
+    name: str, detector: str, run: Run
+) -> None:
+    """A second decode begins at the beginning too, and shows the middles of parts of scenes."""
+    scenes_found = {"CutDetection": {"cuts_are_clips": True, "detector": detector}}
+    done = run(NOT_REWOUND[name].data(), {**scenes_found, **job("uniform", n_frames=2)})
+    numbers = [number for _, number in stills(done)]
+    assert np.allclose(numbers, [6, 18, 31, 43], atol=1)
+    assert done.facts["frames_decoded"] > 50

@@ -13,8 +13,9 @@ import pytest
 
 from asyncv2d.config import build
 from asyncv2d.made_media import MadeVideo, read_number, scenes
+from asyncv2d.task import Task
 from asyncv2d.types import Blob, Cause, ItemError, Sample
-from asyncv2d.work import Task, process
+from asyncv2d.work import process
 
 CUTS = {"original_fps": 25.0, "cuts_original_fps": [[0, 20], [20, 80], [80, 100]]}
 ENCODED = {"ClippingSubsampler": {"args": {"precision": "exact"}}}

@@ -1,0 +1,33 @@
+"""One video and what to do with it, as it is sent to a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asyncv2d.plan import Plan
+from asyncv2d.types import Blob, Body
+
+METADATA = ("clips", "cuts", "yt_meta_dict")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One video and what to do with it.
+
+    ``metadata`` is what is known of it beforehand, by the names in METADATA. ``spool``
+    is a folder to make for parts that are large; None keeps all parts in memory.
+    """
+
+    key: str
+    body: Body
+    metadata: Mapping[str, Any]
+    plan: Plan
+    spool: Path | None = None
+
+
+def sendable(body: Body) -> Body:
+    """The body as it can be sent to a worker: the owner's duties stay with the owner."""
+    return replace(body, on_close=None) if isinstance(body, Blob) else body
