@@ -63,7 +63,7 @@ class KnownSpans(Generic[T]):
 
     def show(self, frame: VideoFrame, time: float, *, new_scene: bool) -> None:
         """Open and close clips as their times come, and show them the frame."""
-        self._open_until(time)
+        self._open_until(time, following=time)
         for take in list(self._open):
             if take.span.end <= time:
                 self._close(take, take.span.end)
@@ -78,15 +78,16 @@ class KnownSpans(Generic[T]):
 
     def finish(self, end: float) -> list[T]:
         """Close what is open, shortened to the end of the video."""
-        self._open_until(end)
+        self._open_until(end, following=float("inf"))
         for take in list(self._open):
             self._close(take, min(take.span.end, end))
         return sorted(self._kept, key=lambda take: take.span)
 
-    def _open_until(self, time: float) -> None:
+    def _open_until(self, time: float, *, following: float) -> None:
+        """Open the clips that begin by ``time``; the next frame comes at ``following``."""
         while self._next is not None and self._next.start <= time:
             take = self._open_take(self._next)
-            _show_what_is_on(take, self._screen, time)
+            _show_what_is_on(take, self._screen, following)
             self._open.append(take)
             self._next = next(self._coming, None)
 

@@ -18,6 +18,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from asyncv2d.clock import Clock
+from asyncv2d.headers import headers, is_known
 from asyncv2d.media import AudioInfo, Probe, Size, VideoInfo
 from asyncv2d.truncation import is_truncated, looks_like_media
 from asyncv2d.types import Body, Cause, ItemError, LocalFile
@@ -201,7 +202,7 @@ def _media(body: Body, container: InputContainer, truncated: bool, keep: bool) -
         duration=None if duration is None else duration / av.time_base,
         video=None if video is None else _video_info(video),
         audio=None if audio is None else _audio_info(audio),
-        document=_document(container, body.size),
+        document=headers(container, body.size),
     )
     return Media(body, container, probe, video, audio, _origin(container), truncated, keep)
 
@@ -215,7 +216,7 @@ def _origin(container: InputContainer) -> Fraction:
 def _main_video(container: InputContainer) -> VideoStream | None:
     """The first video stream that is a moving picture and no cover art, as PySceneDetect takes."""
     for stream in container.streams.video:
-        if _is_known(stream) and not stream.disposition & Disposition.attached_pic:
+        if is_known(stream) and not stream.disposition & Disposition.attached_pic:
             return stream
     return None
 
@@ -223,12 +224,7 @@ def _main_video(container: InputContainer) -> VideoStream | None:
 def _best_audio(container: InputContainer) -> AudioStream | None:
     best = container.streams.best("audio")
     streams = [*([best] if isinstance(best, AudioStream) else []), *container.streams.audio]
-    return next((stream for stream in streams if _is_known(stream)), None)
-
-
-def _is_known(stream: VideoStream | AudioStream) -> bool:
-    """Whether there is a decoder for it, without which PyAV gives no codec context."""
-    return getattr(stream, "codec_context", None) is not None
+    return next((stream for stream in streams if is_known(stream)), None)
 
 
 def _video_info(stream: VideoStream) -> VideoInfo:
@@ -250,100 +246,3 @@ def _audio_info(stream: AudioStream) -> AudioInfo:
         channels=context.layout.nb_channels,
         has_extradata=bool(context.extradata),
     )
-
-
-def _document(container: InputContainer, size: int) -> dict[str, Any]:
-    """The headers in the words of ``ffprobe -show_format -show_streams -print_format json``."""
-    start, duration = container.start_time, container.duration
-    known = {
-        "nb_streams": len(container.streams),
-        "format_name": container.format.name,
-        "format_long_name": container.format.long_name,
-        "start_time": None if start is None else _seconds(start / av.time_base),
-        "duration": None if duration is None else _seconds(duration / av.time_base),
-        "size": str(size),
-        "bit_rate": str(container.bit_rate) if container.bit_rate else None,
-        "tags": dict(container.metadata) or None,
-    }
-    streams = [_stream_document(stream) for stream in container.streams]
-    return {"streams": streams, "format": _without_none(known)}
-
-
-def _stream_document(stream: Stream) -> dict[str, Any]:
-    known: dict[str, Any] = {"index": stream.index, "codec_type": stream.type}
-    if isinstance(stream, VideoStream | AudioStream) and not _is_known(stream):
-        return known
-    if isinstance(stream, VideoStream | AudioStream):
-        context = stream.codec_context
-        known |= {
-            "codec_name": context.codec.canonical_name,
-            "codec_long_name": context.codec.long_name,
-            "profile": context.profile,
-            "codec_tag_string": _codec_tag(stream),
-            "bit_rate": str(context.bit_rate) if context.bit_rate else None,
-        }
-    if isinstance(stream, VideoStream):
-        known |= _video_document(stream)
-    if isinstance(stream, AudioStream):
-        known |= _audio_document(stream)
-    return _without_none(known | _timing_document(stream))
-
-
-def _codec_tag(stream: VideoStream | AudioStream) -> str | None:
-    try:
-        return stream.codec_tag
-    except UnicodeDecodeError:  # a number, as in AVI and ASF; PyAV gives only those that are text
-        return None
-
-
-def _video_document(stream: VideoStream) -> dict[str, Any]:
-    return {
-        "width": stream.width,
-        "height": stream.height,
-        "sample_aspect_ratio": _ratio(stream.sample_aspect_ratio, ":"),
-        "display_aspect_ratio": _ratio(stream.display_aspect_ratio, ":"),
-        "pix_fmt": stream.pix_fmt,
-        "r_frame_rate": _ratio(stream.base_rate, "/") or "0/0",
-        "avg_frame_rate": _ratio(stream.average_rate, "/") or "0/0",
-    }
-
-
-def _audio_document(stream: AudioStream) -> dict[str, Any]:
-    context = stream.codec_context
-    return {
-        "sample_fmt": context.format.name if context.format else None,
-        "sample_rate": str(context.sample_rate),
-        "channels": context.layout.nb_channels,
-        "channel_layout": context.layout.name,
-        "r_frame_rate": "0/0",
-        "avg_frame_rate": "0/0",
-    }
-
-
-def _timing_document(stream: Stream) -> dict[str, Any]:
-    base = stream.time_base
-    seconds = {
-        name: _seconds(float(value * base))
-        for name, value in (("start_time", stream.start_time), ("duration", stream.duration))
-        if value is not None and base is not None
-    }
-    return {
-        "time_base": _ratio(base, "/"),
-        "start_pts": stream.start_time,
-        "duration_ts": stream.duration,
-        **seconds,
-        "nb_frames": str(stream.frames) if stream.frames else None,
-        "tags": dict(stream.metadata) or None,
-    }
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.6f}"
-
-
-def _ratio(value: Fraction | None, sign: str) -> str | None:
-    return None if value is None else f"{value.numerator}{sign}{value.denominator}"
-
-
-def _without_none(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if value is not None}

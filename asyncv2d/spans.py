@@ -25,7 +25,9 @@ def read_spans(value: Any) -> list[Span]:
     Takes ``[[start, end], …]`` or one ``[start, end]``, with seconds or ``"HH:MM:SS.mmm"``, as
     lists, tuples, arrays or text. Raises ItemError (bad_clips) for anything else.
     """
-    entries = listed(parsed(_with_lists(value)) if isinstance(value, str) else value)
+    if isinstance(value, str):
+        value = parsed(_with_lists(value)) if value.strip() else []
+    entries = listed(value)
     if len(entries) == _PAIR and not _is_list(entries[0]):
         entries = [entries]
     spans = [_span(entry) for entry in entries]
@@ -108,6 +110,16 @@ def clock_time(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds / 1000:06.3f}"
 
 
+def _rate(value: Any) -> float:
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise ItemError(Cause.BAD_CLIPS, "the original_fps of the row's cuts is no number above 0")
+    return rate
+
+
 def read_cuts(value: Any) -> list[Span]:
     """The scenes of a row's ``cuts``: ``cuts_original_fps`` in frames, at ``original_fps``.
 
@@ -119,8 +131,6 @@ def read_cuts(value: Any) -> list[Span]:
             Cause.BAD_CLIPS,
             f"cannot read {value!r:.80} as cuts: expected original_fps and cuts_original_fps",
         )
-    rate = _seconds(cuts.get("original_fps"))
-    if rate <= 0:
-        raise ItemError(Cause.BAD_CLIPS, "the original_fps of the row's cuts is not above 0")
+    rate = _rate(cuts.get("original_fps"))
     scenes = read_spans(cuts["cuts_original_fps"])
     return [Span(scene.start / rate, scene.end / rate) for scene in scenes]

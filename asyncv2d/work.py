@@ -265,6 +265,9 @@ class _Work:
         return {}
 
     def _why_no_clips(self, facts: Mapping[str, Any]) -> str:
+        stills = self._plan.stills
+        if stills is not None and stills.needs_subtitles and not self._subtitles:
+            return "the video has no subtitles, and they are the moments to take images at"
         found = len(facts.get("cuts_seconds", ())) or "the given"
         return f"none of {found} spans of this {self._index.end:.2f} s long file can be a clip"
 

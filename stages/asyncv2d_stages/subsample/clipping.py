@@ -17,6 +17,10 @@ _ROUNDING = 1e-6
 class ClippingSubsampler(Settings):
     """Cuts each span (a scene, or an entry of the clips column) into clips of allowed length.
 
+    Clips are numbered by their start. A span that reaches past the end of the video is shortened,
+    one that begins there gives no clip; spans may overlap. One that ends before it begins, or
+    cannot be read, fails its row (``bad_clips``).
+
     A clip that is encoded anew, because its picture or rate changes, is cut exactly at its span
     whatever ``precision`` says; ``precision`` decides for clips whose streams are copied.
     """
