@@ -97,6 +97,22 @@ class KnownSpans(Generic[T]):
             self._kept.append(take)
 
 
+def in_groups(spans: Iterable[Span], most: int) -> list[list[Span]]:
+    """The spans in as many groups as it takes for at most ``most`` of a group to overlap."""
+    groups: list[list[Span]] = []
+    open_until: list[tuple[float, int]] = []  # ends of spans, with the places that they take
+    free: list[int] = []
+    for span in sorted(spans):
+        while open_until and open_until[0][0] <= span.start:
+            heapq.heappush(free, heapq.heappop(open_until)[1])
+        place = heapq.heappop(free) if free else len(open_until)
+        heapq.heappush(open_until, (span.end, place))
+        while len(groups) <= place // most:
+            groups.append([])
+        groups[place // most].append(span)
+    return groups
+
+
 def _show_what_is_on(take: AnyTake, screen: VideoFrame | None, following: float) -> None:
     """Begin ``take`` with the frame that is on the screen, if the next one is not about to come.
 

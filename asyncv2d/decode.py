@@ -153,6 +153,7 @@ def _decode(
     if selection is not None:
         selection.check(decoded.times)
         decoded.times, decoded.end = selection.times, max(decoded.end, selection.end)
+    decoded.end = media.end_after(decoded.times[-1], decoded.end)
     decoded.takes = schedule.finish(decoded.end)
     decoded.facts = watch.finish(decoded.times, decoded.end) if watch else {}
     return decoded

@@ -84,10 +84,11 @@ def _upright(rotation: int) -> Sequence[FilterStep]:
 def _source(frame: VideoFrame) -> str:
     """What comes in; without its matrix and range the filters would take both for unknown."""
     base = frame.time_base or Fraction(1)
+    matrix = _RGB if frame.format.is_rgb else frame.colorspace
     return (
         f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}"
         f":time_base={base.numerator}/{base.denominator}"
-        f":colorspace={frame.colorspace}:range={frame.color_range}"
+        f":colorspace={matrix}:range={frame.color_range}"
     )
 
 
@@ -95,7 +96,7 @@ def _graph(frame: VideoFrame, steps: Sequence[FilterStep], pixel_format: str) ->
     graph = Graph()
     last = graph.add("buffer", _source(frame))
     # Pixels in RGB have no matrix; that of HD is the usual one for what they become.
-    matrix = ":out_color_matrix=bt709" if frame.colorspace == _RGB else ""
+    matrix = ":out_color_matrix=bt709" if frame.format.is_rgb else ""
     to_storage = [
         FilterStep("scale", f"out_range=limited{matrix}"),
         FilterStep("format", pixel_format),

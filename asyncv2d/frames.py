@@ -13,10 +13,8 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from asyncv2d.index import Effort, GapError
-from asyncv2d.probe import Media, packets
+from asyncv2d.probe import LONGEST_STILL, Media, packets
 from asyncv2d.types import Cause, ItemError
-
-_LONGEST_STILL = 600.0
 
 
 class Shown(NamedTuple):
@@ -67,13 +65,13 @@ def _timed(
             time = following
         else:
             stamped = clock.time(frame.pts)
-            if stamped > time + _LONGEST_STILL and not jumps:
+            if stamped > time + LONGEST_STILL and not jumps:
                 raise ItemError(
                     Cause.CORRUPT, f"the clock jumps from {time:.2f} to {stamped:.2f} s"
                 )
             time = stamped if stamped > time else following
         length = clock.length(frame.duration) or usual
-        yield Shown(frame, time, time + (length if length < _LONGEST_STILL else usual))
+        yield Shown(frame, time, time + (length if length < LONGEST_STILL else usual))
 
 
 def _all_frames(

@@ -81,6 +81,8 @@ def read_index(media: Media) -> PacketIndex:
                 continue
             times.append(clock.time(packet.pts))
             end = max(end, times[-1] + clock.length(packet.duration))
+    if media.video is not None and times:
+        end = media.end_after(float(np.nanmax([*times, 0.0])), end)
     return PacketIndex(
         np.array(times, np.float64), np.array(keys, np.bool_), np.array(sizes, np.int64), end
     )

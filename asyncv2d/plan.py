@@ -15,6 +15,7 @@ from asyncv2d.media import (
     ImageFormat,
     Pacer,
     Precision,
+    Size,
     SoundShaper,
     Span,
     StillPicker,
@@ -26,6 +27,10 @@ from asyncv2d.types import UserError
 R = TypeVar("R")
 PictureWork = Literal["none", "untouched", "copied", "encoded", "stills"]
 _DEFAULT_AUDIO = "m4a"
+# Measured with x264: 16 MB for an encoder of 224 × 224, and the frames it looks ahead at.
+_OPEN_BYTES = 1 << 30
+_ENCODER_BYTES = 16 << 20
+_HELD_FRAMES = 60
 
 
 class WholeSpans:
@@ -111,6 +116,17 @@ class Plan:
         if clips:
             return "encoded" if self.clipper.precision == "exact" else "copied"
         return "untouched" if self.shaper is None else "copied"
+
+    def most_open(self, size: Size) -> int:
+        """How many clips of a video of ``size`` may be in the making at a time.
+
+        An encoder holds the frames it looks ahead at, so a thousand clips that overlap would not
+        fit into memory.
+        """
+        for video_filter in self.filters:
+            size, _ = video_filter.steps(size)
+        frame = size.width * size.height * 3 // 2
+        return max(1, _OPEN_BYTES // (_ENCODER_BYTES + _HELD_FRAMES * frame))
 
     @property
     def sound_in_video(self) -> SoundShape:

@@ -32,6 +32,7 @@ _BEFORE_ALL = -(1 << 40)  # in a stream's own units: some streams begin before t
 _SNIFF_BYTES = 192
 _MOST_PRIMING = Fraction(-1)
 _UNKNOWN_RATE = Fraction(25)
+LONGEST_STILL = 600.0  # seconds: no frame is on the screen for longer
 _UNKNOWN_TIME_BASE = Fraction(1, av.time_base)
 
 
@@ -74,6 +75,20 @@ class Media:
     def clock(self, stream: Stream) -> Clock:
         """What a stream's timestamps mean."""
         return Clock(stream.time_base or _UNKNOWN_TIME_BASE, self.origin)
+
+    def end_after(self, last: float, guess: float) -> float:
+        """When the picture ends whose last frame comes at ``last`` and seems to end at ``guess``.
+
+        In MP4 a packet is as long as the time to the next one to be decoded, which need not be the
+        next one to be shown; but the track says how long it is.
+        """
+        stream = self.video
+        if stream is None or stream.duration is None or self.damage:
+            return guess
+        if not self.container.format.name.startswith("mov,mp4"):
+            return guess
+        said = self.clock(stream).time((stream.start_time or 0) + stream.duration)
+        return said if last < said < last + LONGEST_STILL else guess
 
     def damaged(self, error: ItemError) -> None:
         """What comes after this place cannot be used: note it where the job keeps the rest.
@@ -208,9 +223,13 @@ def _media(body: Body, container: InputContainer, truncated: bool, keep: bool) -
 
 
 def _origin(container: InputContainer) -> Fraction:
-    """When the clock starts: at the first timestamp, but for what an encoder puts before time 0."""
+    """When the clock starts: at the first timestamp, but for what an encoder puts before time 0.
+
+    Transport streams have nothing there; their clock wraps, and then some of it seems to be.
+    """
     start = Fraction(container.start_time or 0, av.time_base)
-    return Fraction(0) if _MOST_PRIMING < start < 0 else start
+    is_priming = _MOST_PRIMING < start < 0 and container.format.name != "mpegts"
+    return Fraction(0) if is_priming else start
 
 
 def _main_video(container: InputContainer) -> VideoStream | None:

@@ -10,6 +10,8 @@ import os
 import struct
 from typing import BinaryIO
 
+_TS_PACKET = 188
+_TS_SYNC = b"\x47"
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = 0x18538067
 _MEDIA_MAGIC = {
@@ -49,10 +51,14 @@ def is_truncated(file: BinaryIO) -> bool:
     """Whether the file's own sizes reach past its end. False for formats that carry no sizes."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    head = file.read(12)
+    head = file.read(_TS_PACKET + 1)
+    if head[:1] == head[_TS_PACKET:] == _TS_SYNC:
+        return size % _TS_PACKET != 0
+    if head.startswith(b"FLV\x01"):
+        return _flv_end(file, size) > size
     if head.startswith(_EBML):
         return _matroska_end(file, size) > size
-    if head.startswith(b"RIFF") and len(head) == 12:
+    if head.startswith(b"RIFF") and len(head) >= 12:
         length = int.from_bytes(head[4:8], "little")
         return length not in _UNKNOWN_RIFF and 8 + length > size
     if head[4:8] in _MEDIA_MAGIC[4]:
@@ -75,6 +81,20 @@ def _mp4_end(file: BinaryIO, size: int) -> int:
             return position  # padding, a tag, or damage: it says nothing of the file's length
         position += length
     return position
+
+
+def _flv_end(file: BinaryIO, size: int) -> int:
+    """Where the last tag says it ends; tags of 11 bytes and their data, each with 4 bytes after."""
+    file.seek(5)
+    position = int.from_bytes(file.read(4), "big") + 4
+    while position < size:
+        file.seek(position + 1)
+        length = file.read(3)
+        position += 11 + int.from_bytes(length, "big")
+        if position >= size:  # some writers leave the last 4 bytes out
+            return position
+        position += 4
+    return size
 
 
 def _matroska_end(file: BinaryIO, size: int) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import av
 
 from asyncv2d.audio import Track, add_sound
+from asyncv2d.clips import in_groups
 from asyncv2d.copying import can_copy, copy_clips, plays
 from asyncv2d.decode import Making, decode_all, decode_needed
 from asyncv2d.encode import Receipt
@@ -152,6 +153,7 @@ class _Work:
         facts: Mapping[str, Any] = {}
         if self._plan.detector is not None:
             together = work in ("encoded", "stills") and not self._plan.needs_two_decodes
+            together = together and len(self._groups(spans)) <= 1
             making = self._making(work, spans) if together else None
             decoded = decode_all(self._media, self._plan, self._index, making)
             facts = decoded.facts
@@ -160,8 +162,10 @@ class _Work:
         if clipping and spans is None:
             spans = [Span(a, b) for a, b in facts["cuts_seconds"]]
         if work in ("encoded", "stills"):
-            decoded = decode_needed(self._media, self._plan, self._making(work, spans))
-            return [_decoded_clip(take) for take in decoded.takes], facts
+            makings = [self._making(work, group) for group in self._groups(spans)]
+            done = [decode_needed(self._media, self._plan, making) for making in makings]
+            clips = [_decoded_clip(take) for decoded in done for take in decoded.takes]
+            return sorted(clips, key=lambda clip: clip.span), facts
         if work == "copied":
             pieces = self._pieces(spans if spans is not None else [_WHOLE])
             copies = copy_clips(self._media, self._index, pieces, self._plan.clipper)
@@ -169,6 +173,13 @@ class _Work:
         if not clipping:
             return [_Clip(_WHOLE)], facts
         return [_Clip(piece, _receipt(piece)) for piece in self._pieces(spans or ())], facts
+
+    def _groups(self, spans: Sequence[Span] | None) -> Sequence[Sequence[Span] | None]:
+        """The spans, or None for the whole video, in groups that are made in one pass each."""
+        video = self._media.probe.video
+        if spans is None or video is None:
+            return [None]
+        return in_groups(spans, self._plan.most_open(video.size))
 
     def _making(self, work: PictureWork, spans: Sequence[Span] | None) -> Making:
         stills = self._plan.stills

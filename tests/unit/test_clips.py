@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from asyncv2d.clips import KnownSpans, SceneSpans, Schedule
+from asyncv2d.clips import KnownSpans, SceneSpans, Schedule, in_groups
 from asyncv2d.codecs import Encoder
 from asyncv2d.encode import Timing
 from asyncv2d.media import Clipper, Span, split
@@ -106,3 +106,19 @@ def test_a_still_picture_fills_the_clips_it_is_seen_in(known: bool) -> None:
 def test_a_span_past_the_end_gives_nothing() -> None:
     """A span that begins after the last frame is dropped."""
     assert play(KnownSpans([Span(9, 12)], clipper(5.0), take), 2.0) == []
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 10)), max_size=30),
+    most=st.integers(1, 4),
+)
+def test_groups_of_spans_overlap_no_more_than_they_may(
+    spans: list[tuple[int, int]], most: int
+) -> None:
+    """Every span is in one group, and no group has more open at a time than is allowed."""
+    given_spans = [Span(start, start + length) for start, length in spans]
+    groups = in_groups(given_spans, most)
+    assert sorted(span for group in groups for span in group) == sorted(given_spans)
+    for group in groups:
+        for time in range(45):
+            assert sum(span.start <= time < span.end for span in group) <= most

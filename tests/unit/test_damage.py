@@ -216,7 +216,7 @@ def test_the_packet_that_is_not_whole_is_not_used(name: str, run: Run) -> None:
             data, {"Clipping": {"precision": "exact"}}, [[0, 9]], keep_damaged=True
         ).samples
         found = numbers(sample)
-        assert sample.meta["damage"] == "truncated: the file ends within a packet"
+        assert sample.meta["damage"].startswith("truncated: the file ends")
         if FLASH[name].b_frames:  # what is shown later may have come before
             assert found == sorted(set(found))
             assert pictures - 1 <= len(found) <= pictures

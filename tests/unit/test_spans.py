@@ -61,7 +61,7 @@ def test_minutes_are_not_a_number_in_base_60() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *("nonsense", "[[1, 2]", "{a: b}", "", 7, 3.5, b"[[1, 2]]", {"a": 1}, [1], [1, 2, 3]),
+        *("nonsense", "[[1, 2]", "{a: b}", 7, 3.5, b"[[1, 2]]", {"a": 1}, [1], [1, 2, 3]),
         *([[1]], [[1, 2, 3]], [[2, 1]], [[1, 1]], [[-1, 2]], [[float("nan"), 2]], [["a", "b"]]),
         *([[0, float("inf")]], [[None, 1]], [[[0, 1], [2, 3]]], [[1, 2], 3], np.array(5.0)),
         *([[0, 10**400]], [["9" * 5000 + ":00", "1"]], "[" * 3000, np.array([[[1, 2]]])),
@@ -75,7 +75,7 @@ def test_what_is_no_list_of_spans_is_bad_clips(value: Any) -> None:
     assert len(caught.value.detail) < 250
 
 
-@pytest.mark.parametrize("value", [[], (), "[]", np.zeros((0, 2))])
+@pytest.mark.parametrize("value", [[], (), "[]", "", " ", np.zeros((0, 2))])
 def test_an_empty_list_is_no_clips(value: Any) -> None:
     """A row that lists no clip gives none, which is a cause of its own."""
     with pytest.raises(ItemError) as caught:

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 
+from asyncv2d import plan
 from asyncv2d.made_media import MadeVideo, demo_videos, read_number, scenes
 from asyncv2d.plan import make_plan
 from asyncv2d.task import Task, sendable
@@ -131,6 +132,12 @@ def test_clips_past_the_end_are_no_clips(two_scenes_file: bytes, run: Run) -> No
     assert sample.meta["receipt"]["asked"] == pytest.approx((3, 4))
 
 
+def test_a_span_within_the_last_frame_is_a_clip_of_it(two_scenes_file: bytes, run: Run) -> None:
+    """The last picture is on the screen until the end, also where it alone is asked for."""
+    (sample,) = run(two_scenes_file, {"Clipping": {"precision": "exact"}}, [[3.99, 9]]).samples
+    assert numbers(sample) == [99]
+
+
 @pytest.mark.parametrize("frames", [1, 2])
 def test_a_video_of_one_frame_is_a_video(frames: int, run: Run) -> None:
     """The shortest video there is becomes a clip of at least one frame."""
@@ -224,3 +231,17 @@ def test_demo_videos_are_what_they_claim(name: str, run: Run) -> None:
             run(made.data(), jobs)
     else:
         assert len(run(made.data(), jobs).samples) == len(long_enough)
+
+
+def test_many_clips_that_overlap_are_made_a_few_at_a_time(
+    two_scenes_file: bytes, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many spans overlap, each becomes the clip it would be alone, in order."""
+    spans = [[n / 10, n / 10 + 1.5] for n in range(20)]
+    at_once = run(two_scenes_file, SMALL, spans).samples
+    monkeypatch.setattr(plan, "_OPEN_BYTES", 1)
+    one_by_one = run(two_scenes_file, SMALL, spans).samples
+    assert [clip.meta["receipt"] for clip in one_by_one] == [
+        clip.meta["receipt"] for clip in at_once
+    ]
+    assert [numbers(clip) for clip in one_by_one] == [numbers(clip) for clip in at_once]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from asyncv2d.made_media import MadeVideo
+from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.types import Processed
 
 Run = Callable[..., Processed]
@@ -28,3 +28,15 @@ def test_keyframes_are_listed_on_request(
     *keyframes, end = sample.meta["video_metadata"]["keyframe_timestamps"]
     assert np.allclose(keyframes, two_scenes.frame_times[::12], atol=1e-3)
     assert abs(end - two_scenes.duration) < 0.05
+
+
+def test_a_picture_says_how_it_is_stored(run: Run) -> None:
+    """Colours, reordering, level and disposition have ffprobe's names and words."""
+    data = MadeVideo(scenes(1), b_frames=2, pixel_format="yuvj420p").data()
+    (sample,) = run(data, {"FFProbe": {}}).samples
+    picture = sample.meta["video_metadata"]["streams"][0]
+    assert picture["color_range"] == "pc"
+    assert picture["has_b_frames"] == 2
+    assert picture["level"] >= 10
+    assert picture["disposition"]["default"] == 1
+    assert picture["disposition"]["attached_pic"] == 0
