@@ -89,7 +89,7 @@ def test_flv_that_ends_within_a_tags_header() -> None:
     ],
 )
 def test_rgb_is_told_by_its_format(codec: str, container: str, pixel_format: str) -> None:
-    """Many decoders do not mark their RGB as such; the clip has its colours and a tag all the same."""
+    """Many decoders do not mark RGB as such; the clip has its colours and a tag all the same."""
     pixels, buffer = np.full((48, 64, 3), (30, 180, 60), np.uint8), io.BytesIO()
     with av.open(buffer, "w", format=container) as output:
         stream = output.add_stream(codec, rate=25)
@@ -155,7 +155,7 @@ def test_an_mp4_of_variable_rate_with_b_frames_ends_with_its_track(
 
 @pytest.mark.parametrize("audio", [None, "aac"])
 def test_a_clock_that_begins_less_than_a_second_before_zero(audio: str | None) -> None:
-    """A clock that wraps soon after the beginning loses nothing: transport streams have no priming."""
+    """A clock that wraps soon after the beginning loses nothing: there is no priming."""
     made = MadeVideo(scenes(3), (64, 48), container="mpegts", start=95443.2, audio=audio)
     job = {"FrameSubsampler": {"frame_rate": 25}}
     (sample,) = asyncv2d.process(made.data(), job).samples
