@@ -27,7 +27,7 @@ _MOST = 1024  # of one kind on one machine: more is a slip of the keyboard
 
 
 class YtArgs(Settings):
-    """What to take from sites that need yt-dlp."""
+    """What to take from sites that need yt-dlp; kept for video2dataset's files, not used yet."""
 
     download_size: int = Field(default=360, gt=0)
     """Preferred height of the picture, in pixels."""
@@ -41,7 +41,7 @@ class Reading(Settings):
     """How rows are fetched. A fetcher's settings are the keys here that it has too."""
 
     yt_args: YtArgs | None = None
-    """What to take from sites that need yt-dlp."""
+    """What to take from sites that need yt-dlp; not used in this version."""
     timeout: float = Field(default=60, gt=0)
     """Seconds without a connection, an answer or a byte after which an attempt is given up."""
     total_timeout: float = Field(default=3600, gt=0)
@@ -87,7 +87,7 @@ class Distribution(Settings):
     distributor: Literal["multiprocessing", "inline"] = "multiprocessing"
     """``multiprocessing``: loop processes on this machine. ``inline``: all in this process."""
     distributor_args: Mapping[str, Any] | None = None
-    """Settings of cluster launchers."""
+    """Settings of cluster launchers; not used in this version."""
     loops: int | None = Field(default=None, gt=0, le=_MOST)
     """Loop processes; null: one for every 8 cores."""
     workers: int | None = Field(default=None, gt=0, le=_MOST)

@@ -24,13 +24,9 @@ def can_copy(media: Media) -> bool:
     """Whether MP4 takes the picture as it is; else a clip has to be encoded anew."""
     if media.video is None or media.probe.video is None:
         return False
-    if media.video.has_b_frames and _is_avi(media):
-        return False  # AVI has no presentation times, which B-frames need
+    if media.video.codec_context.has_b_frames and media.stamps_decoding:
+        return False  # it has no presentation times, which B-frames need
     return media.probe.video.codec in _mp4_codecs()
-
-
-def _is_avi(media: Media) -> bool:
-    return media.container.format.name == "avi"
 
 
 @cache

@@ -98,6 +98,9 @@ def _foresees(media: Media, plan: Plan, making: Making | None) -> bool:
 def decode_needed(media: Media, plan: Plan, making: Making) -> Decoded:
     """Make clips whose spans are known, decoding no more frames than they need.
 
+    Of H.264 and HEVC these are the frames that are shown and those they refer to; of other codecs
+    all up to the last one that is shown.
+
     Raises ItemError (truncated or corrupt) where those cannot be decoded.
     """
     assert media.probe.video is not None
@@ -137,17 +140,24 @@ def _decode(
 ) -> Decoded:
     schedule = _NoClips() if making is None else _schedule(media, plan, making)
     efforts = None if selection is None else selection.efforts(schedule.needs)
+    # Without a selection nothing else ends the decode before the file does.
+    is_all_known = making is not None and watch is None and selection is None
     views = SmallViews()
     decoded = Decoded()
     with from_start(media, media.video) as container:
         for frame, time, end in shown_frames(media, container, efforts):
-            number = len(decoded.times) if selection is None else selection.number(time)
-            new_scene = watch is not None and watch.push(views(frame), number)
+            new_scene = False
+            if watch is not None:
+                number = len(decoded.times) if selection is None else selection.number(time)
+                new_scene = watch.push(views(frame), number)
             if new_scene and selection is not None:
                 selection.check_scene(time)
             schedule.show(frame, time, new_scene=new_scene)
             decoded.times.append(time)
             decoded.end = end
+            if is_all_known and not schedule.needs(time, float("inf")):
+                decoded.end = max(end, making.index.end if making else 0.0)
+                break
     if not decoded.times:
         raise ItemError(media.harm, "no frame of the video could be decoded")
     if selection is not None:

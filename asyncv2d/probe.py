@@ -157,12 +157,12 @@ def packets(media: Media, container: InputContainer, *streams: Stream) -> Iterat
     while True:
         try:
             for packet in container.demux(*streams):
-                if packet.is_corrupt:
-                    partial = packet
-                    continue
                 if partial is not None and packet.size:
                     yield partial  # only in the middle of a file it is the decoder's to judge
                     partial = None
+                if packet.is_corrupt:
+                    partial = packet
+                    continue
                 if partial is not None:
                     media.damaged(ItemError(Cause.TRUNCATED, "the file ends within a packet"))
                     partial = None
@@ -207,7 +207,9 @@ def _unreadable(head: bytes, truncated: bool, error: Exception) -> ItemError:
         return ItemError(Cause.NOT_MEDIA, "no audio or video container is recognised in the file")
     if truncated:
         return ItemError(Cause.TRUNCATED, "the file ends before its own headers say it does")
-    return ItemError(Cause.CORRUPT, f"the container cannot be read: {error.args[-1]}")
+    return ItemError(
+        Cause.CORRUPT, f"the container cannot be read: {getattr(error, 'strerror', error)}"
+    )
 
 
 def _media(body: Body, container: InputContainer, truncated: bool, keep: bool) -> Media:

@@ -153,6 +153,7 @@ def _input_column(values: Sequence[Any]) -> pa.Array:
     """A column of the input in its own type; as JSON text where the values have no common one."""
     try:
         array = pa.array(values)
+        array.validate(full=True)  # text beside bytes makes a column of text that is none
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         array = None
     if array is None or not _storable(array.type):

@@ -69,7 +69,7 @@ class Take:
 
     def needs(self, start: float, end: float) -> bool:
         """Whether a tick lies between these times; without a rate, every frame has one."""
-        if self._timing.rate is None or self._shown is None:
+        if self._timing.rate is None or self._shown is None or end >= self.span.end:
             return True
         return self._ticks_before(end) > self._ticks_before(start)
 

@@ -7,7 +7,6 @@ of MP4, Matroska and AVI are compared with the size of the file.
 from __future__ import annotations
 
 import os
-import struct
 from typing import BinaryIO
 
 _TS_PACKET = 188
@@ -43,8 +42,18 @@ def looks_like_media(head: bytes) -> bool:
     if any(head[at:].startswith(magic) for at, magics in _MEDIA_MAGIC.items() for magic in magics):
         return True
     mpeg_ts = len(head) > 188 and head[0] == head[188] == 0x47
-    mpeg_audio = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
-    return mpeg_ts or mpeg_audio
+    return mpeg_ts or _is_mpeg_audio(head)
+
+
+def _is_mpeg_audio(head: bytes) -> bool:
+    """Whether it begins with a frame of MP3 or AAC: a sync word, and no reserved rates.
+
+    The mark of UTF-16 text looks like a sync word, too.
+    """
+    if len(head) < 3 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return False
+    is_aac = head[1] & 0xF6 == 0xF0
+    return is_aac or (head[2] >> 4 != 15 and head[2] & 0x0C != 0x0C)
 
 
 def is_truncated(file: BinaryIO) -> bool:
@@ -123,5 +132,4 @@ def _vint_length(first: bytes) -> int:
     """Bytes in an EBML number, from its first byte; 0 if that is none."""
     if not first or not first[0]:
         return 0
-    (value,) = struct.unpack("B", first)
-    return 9 - int(value).bit_length()
+    return 9 - first[0].bit_length()

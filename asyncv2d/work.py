@@ -100,6 +100,10 @@ class _Work:
         return read_index(self._media)
 
     @cached_property
+    def _writes_clock_times(self) -> bool:
+        return says_clock_times(self._task.metadata.get("clips"))
+
+    @cached_property
     def _subtitles(self) -> Sequence[Subtitle]:
         return read_subtitles(self._task.metadata, self._media)
 
@@ -212,7 +216,7 @@ class _Work:
             data = _finished(track.file)
             if data is not None:
                 clip.parts[part] = Blob.of(data)
-            if part == "mp4" and clip.receipt is not None:
+            if clip.receipt is not None and (part == "mp4" or clip.picture is None):
                 clip.receipt = replace(clip.receipt, audio=method)
 
     def _is_sound_already(self, clip: _Clip, work: PictureWork) -> bool:
@@ -260,7 +264,7 @@ class _Work:
     def _clip_facts(self, clip: _Clip) -> dict[str, Any]:
         asked = clip.receipt.asked if clip.receipt is not None else clip.span
         times: list[Any] = list(asked)
-        if says_clock_times(self._task.metadata.get("clips")):
+        if self._writes_clock_times:
             times = [clock_time(time) for time in asked]
         facts: dict[str, Any] = {"clips": [times]}
         if self._task.metadata.get("yt_meta_dict") or self._plan.output.subtitles_are_clips:
@@ -279,8 +283,12 @@ class _Work:
         stills = self._plan.stills
         if stills is not None and stills.needs_subtitles and not self._subtitles:
             return "the video has no subtitles, and they are the moments to take images at"
-        found = len(facts.get("cuts_seconds", ())) or "the given"
-        return f"none of {found} spans of this {self._index.end:.2f} s long file can be a clip"
+        scenes = len(facts.get("cuts_seconds", ()))
+        spans = f"the {scenes} scenes" if self._plan.cuts_are_clips else "the given spans"
+        return (
+            f"none of {spans} has an allowed length and lies within the {self._index.end:.2f} s of"
+            " the file"
+        )
 
     def _part(self, body: Body) -> Body:
         """Small parts travel inside the answer, large ones by a path in the spool."""
@@ -321,4 +329,4 @@ def _finished(file: ClipFile) -> bytes | None:
 
 def _what_it_is(media: Media, wanted: str) -> str:
     kinds = ", ".join(sorted({stream.type for stream in media.container.streams})) or "no"
-    return f"the file has {kinds} streams only, and this job makes {wanted}"
+    return f"the file has {kinds} streams only; this job makes {wanted}"

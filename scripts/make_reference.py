@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -67,11 +68,25 @@ def _described(model: type[BaseModel]) -> Iterator[str]:
 
 def _fields(model: type[BaseModel]) -> Iterator[str]:
     yield "| key | default | meaning |\n| --- | --- | --- |"
+    yield from _rows(model, "")
+    yield ""
+
+
+def _rows(model: type[BaseModel], under: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         required = field.default is PydanticUndefined and field.default_factory is None
         default = "(needed)" if required else f"`{field.get_default(call_default_factory=True)!r}`"
-        yield f"| `{name}` | {default} | {_plain(field.description or '')} |"
-    yield ""
+        inner = [kind for kind in _kinds(field.annotation) if issubclass(kind, BaseModel)]
+        default = "see below" if inner and not required else default
+        yield f"| `{under}{name}` | {default} | {_plain(field.description or '')} |"
+        for kind in inner:
+            yield from _rows(kind, f"{under}{name}.")
+
+
+def _kinds(annotation: object) -> list[type]:
+    """The classes that a field's type names."""
+    parts = get_args(annotation) or (annotation,)
+    return [part for part in parts if isinstance(part, type)]
 
 
 def _plain(text: str) -> str:

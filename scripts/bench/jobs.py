@@ -52,4 +52,4 @@ _ALL = (
     Job("J7", "sound alone, as mp3", {}, encode_formats={"audio": "mp3"}),
 )
 JOBS: Mapping[str, Job] = {job.name: job for job in _ALL}
-"""All jobs by name. There is no J6: the names are those of the project's plan."""
+"""All jobs by name."""

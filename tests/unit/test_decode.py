@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from asyncv2d.media import CutWatch, SmallView, Span, VideoInfo
 from asyncv2d.plan import make_plan
 from asyncv2d.probe import open_media
 from asyncv2d.take import Take
-from asyncv2d.types import Blob, Cause, ItemError
+from asyncv2d.types import Blob, Cause, ItemError, Processed
 
 NOTHING = make_plan([])
 VIDEOS = {
@@ -145,3 +145,18 @@ def test_keyframe_times_are_those_of_the_keyframes(name: str) -> None:
         found = read_index(media).keyframe_times
         assert decode_all(media, NOTHING, read_index(media), None).times
     assert np.allclose(found, made.frame_times[:: made.keyframe_interval], atol=2e-3)
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+@pytest.mark.parametrize(
+    ("job", "most"),
+    [({"downsample_method": "first_frame"}, 3), ({"frame_rate": 5}, 32)],
+    ids=["one image", "a clip"],
+)
+def test_decoding_ends_when_all_is_made(
+    codec: str, job: dict[str, Any], most: int, run: Callable[..., Processed]
+) -> None:
+    """What comes after the last clip is not decoded, whatever the codec."""
+    data = MadeVideo(scenes(4), codec=codec, audio=None, container="webm").data()
+    spans = None if "downsample_method" in job else [[0.2, 1.2]]
+    assert run(data, {"Frame": job}, spans).facts["frames_decoded"] <= most

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncv2d.record import complete, ledger_lines, ledger_table
@@ -184,6 +184,7 @@ ANY = st.recursive(
 )
 
 
+@example(values=[["", b"\x80"]])
 @given(values=st.lists(ANY, min_size=1, max_size=5))
 def test_nothing_can_break_it(values: list[Any]) -> None:
     """Any values give JSON and a ledger, with a line for each row."""

@@ -113,3 +113,10 @@ def test_a_needed_frame_is_never_left_out() -> None:
         left_out = [time for time in repeats.times if time in repeats.left_out]
     assert left_out
     assert not any(time <= 0.5 < time + 1 / 30 for time in left_out)
+
+
+def test_the_whole_of_a_still_video_can_be_one_clip(run: Run) -> None:
+    """Where the clip is the whole video, its end is not known before the last frame."""
+    jobs = {"CutDetection": {}, "Frame": {"frame_rate": 5}}
+    (sample,) = run(slides(2, 1), jobs).samples
+    assert sample.meta["receipt"]["frames"] == 15

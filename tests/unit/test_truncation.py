@@ -64,3 +64,8 @@ def test_media_is_told_from_text(whole: bytes) -> None:
         b"<!doctype html><html><head><title>Not found</title></head></html>"
     )
     assert not looks_like_media(b"")
+
+
+def test_a_page_in_utf_16_is_no_sound() -> None:
+    """The mark at its beginning is much like that of MPEG audio."""
+    assert not looks_like_media("<html><body>not found</body></html>".encode("utf-16"))
