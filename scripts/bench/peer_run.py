@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Only there in the environment that this file is run in, never where types are checked.
 from video2dataset import video2dataset  # type: ignore[import-not-found]
 from video2dataset.data_reader import WebFileDownloader  # type: ignore[import-not-found]
 from video2dataset.subsamplers import (  # type: ignore[import-not-found]

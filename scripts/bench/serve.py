@@ -86,6 +86,7 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in the middle, as ffmpeg does to seek, is no error."""
         if not isinstance(sys.exception(), ConnectionError):
+            # The base's types name a socket; it only prints what it is given.
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
