@@ -21,6 +21,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from asyncv2d.codecs import MP3_RATES_IN_MP4
 from asyncv2d.media import AudioInfo, Span
 from asyncv2d.mux import ClipFile
 from asyncv2d.probe import Media, from_start, packets
@@ -75,14 +76,17 @@ def can_copy(audio: AudioInfo, track: Track) -> bool:
     shape = track.shape
     if audio.sample_rate <= 0 or audio.channels <= 0 or shape.bit_rate is not None:
         return False
-    if (shape.sample_rate or audio.sample_rate) != audio.sample_rate:
-        return False
-    if (shape.channels or audio.channels) != audio.channels:
-        return False
-    if (shape.codec or audio.codec) != audio.codec:
+    asked = (
+        shape.sample_rate or audio.sample_rate,
+        shape.channels or audio.channels,
+        shape.codec or audio.codec,
+    )
+    if asked != (audio.sample_rate, audio.channels, audio.codec):
         return False
     if audio.codec in _NEEDS_EXTRADATA and not audio.has_extradata:
         return False
+    if audio.codec == "mp3" and shape.format.container == "mp4":
+        return track.whole and audio.sample_rate in MP3_RATES_IN_MP4
     return audio.codec in shape.format.copied or (
         track.whole and audio.codec in shape.format.copied_whole
     )

@@ -179,16 +179,17 @@ _AAC_LAYOUTS = frozenset(
     {"mono", "stereo", "3.0", "4.0", "5.0", "5.0(side)", "5.1", "5.1(side)", "7.1"}
 )
 _MP3_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
-_MP3_RATES_IN_MP4 = _MP3_RATES - {8000, 11025, 12000}
+MP3_RATES_IN_MP4 = _MP3_RATES - {8000, 11025, 12000}
+"""Rates at which MP4 takes MP3."""
 _OPUS_RATES = frozenset({8000, 12000, 16000, 24000, 48000})
 _ONE_OR_TWO = frozenset({"mono", "stereo"})
 
-# MP3 and Vorbis are not among the copied ones: their packets lean on earlier ones without limit.
-_IN_MP4 = frozenset({"aac", "ac3", "eac3", "opus", "flac", "alac"})
+# MP3 and Vorbis are not among those that are cut: their packets lean on earlier ones without limit.
+_IN_MP4 = (frozenset({"aac", "ac3", "eac3", "opus", "flac", "alac"}), frozenset({"mp3"}))
 VIDEO_SOUND: Mapping[str, AudioFormat] = {
-    "aac": AudioFormat("mp4", "aac", _IN_MP4, rates=_AAC_RATES, layouts=_AAC_LAYOUTS),
-    "opus": AudioFormat("mp4", "libopus", _IN_MP4, rates=_OPUS_RATES, layouts=_ONE_OR_TWO),
-    "mp3": AudioFormat("mp4", "libmp3lame", _IN_MP4, rates=_MP3_RATES_IN_MP4, layouts=_ONE_OR_TWO),
+    "aac": AudioFormat("mp4", "aac", *_IN_MP4, rates=_AAC_RATES, layouts=_AAC_LAYOUTS),
+    "opus": AudioFormat("mp4", "libopus", *_IN_MP4, rates=_OPUS_RATES, layouts=_ONE_OR_TWO),
+    "mp3": AudioFormat("mp4", "libmp3lame", *_IN_MP4, rates=MP3_RATES_IN_MP4, layouts=_ONE_OR_TWO),
 }
 """What the sound inside a video is encoded as, by the codec's usual name."""
 

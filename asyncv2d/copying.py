@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex
 from asyncv2d.media import Clipper, Span
+from asyncv2d.picture import Picture, PictureFile, restamp
 from asyncv2d.probe import Media, from_start, packets
 from asyncv2d.types import Blob, Body, Cause, ItemError
 
 _ROUNDING = 1e-4
+Copied = tuple[Picture, Receipt]
 
 
 def can_copy(media: Media) -> bool:
@@ -37,8 +41,8 @@ def _mp4_codecs() -> set[str]:
 
 def copy_clips(
     media: Media, index: PacketIndex, pieces: Sequence[Span], clipper: Clipper
-) -> Iterator[tuple[bytes, Receipt]]:
-    """The pictures of ``pieces`` (by their start) as silent MP4 files, with their receipts.
+) -> Iterator[Copied]:
+    """The pictures of ``pieces``, by their start, with their receipts.
 
     With precision ``keyframe_adjusted`` a clip begins and ends at keyframes inside its span; with
     ``low`` it begins at the keyframe before. Raises ItemError (corrupt) where the file cannot be
@@ -51,7 +55,7 @@ def copy_clips(
         wanted = Span(piece.start, end) if end - piece.end < frame else piece
         real = _at_keyframes(wanted, keyframes, end, clipper)
         if real is not None:
-            yield _copy(media, piece, real, clipper)
+            yield _copy(media, index, piece, real, clipper)
 
 
 def _at_keyframes(
@@ -71,17 +75,18 @@ def _at_keyframes(
     return real if clipper.keeps(real) else None
 
 
-def _copy(media: Media, asked: Span, span: Span, clipper: Clipper) -> tuple[bytes, Receipt]:
+def _copy(media: Media, index: PacketIndex, asked: Span, span: Span, clipper: Clipper) -> Copied:
     try:
-        data, copy = _attempt(media, span, seek=True)
-        if copy.start > span.start + _ROUNDING:  # some formats can only be read from the beginning
-            data, copy = _attempt(media, span, seek=False)
+        copied = _attempt(media, index, span, seek=True)
+        if copied is None or copied[1].start > span.start + _ROUNDING:
+            # Some formats can only be read from the beginning.
+            copied = _attempt(media, index, span, seek=False)
     except (av.FFmpegError, ValueError) as error:
         raise ItemError(Cause.CORRUPT, f"a clip cannot be copied into MP4: {error}") from error
-    if copy.stop <= copy.start or not plays(Blob.of(data)):
+    if copied is None or not plays(Blob.of(copied[0].file)):
         raise ItemError(Cause.CORRUPT, f"what is copied from {span} cannot be played")
-    real = Span(copy.start, copy.stop)
-    return data, Receipt(asked, real, copy.frames, real.length, clipper.precision)
+    picture, real = copied
+    return picture, Receipt(asked, real, len(picture.stamps), real.length, clipper.precision)
 
 
 def plays(body: Body) -> bool:
@@ -93,48 +98,48 @@ def plays(body: Body) -> bool:
         return False
 
 
-def _attempt(media: Media, span: Span, *, seek: bool) -> tuple[bytes, _Copy]:
-    buffer = io.BytesIO()
-    with from_start(media, media.video) as source, av.open(buffer, "w", format="mp4") as target:
-        copy = _Copy(media, source, target, span)
-        copy.run(seek=seek)
-    return buffer.getvalue(), copy
+def _attempt(
+    media: Media, index: PacketIndex, span: Span, *, seek: bool
+) -> tuple[Picture, Span] | None:
+    """The picture of ``span``, and where in the source it really begins and ends; None if nowhere.
 
-
-@dataclass(slots=True)
-class _Copy:
-    """The packets of one clip's picture on their way into a file."""
-
-    media: Media
-    source: InputContainer
-    target: OutputContainer
-    span: Span
-    start: float = float("inf")
-    stop: float = 0.0
-    frames: int = 0
-
-    def run(self, *, seek: bool) -> None:
-        assert self.media.video is not None
-        stream = self.source.streams[self.media.video.index]
-        # Opaque: nothing is encoded, so no encoder for its codec is needed.
-        output = self.target.add_stream_from_template(stream, opaque=True)
-        base = stream.time_base
-        assert base is not None
-        clock = self.media.clock(stream)
-        shift = round((self.span.start + float(self.media.origin)) / base)
+    The decoding times of the source are not kept: they count frames that are not copied.
+    """
+    assert media.video is not None
+    with from_start(media, media.video) as source:
+        stream = source.streams[media.video.index]
+        assert isinstance(stream, VideoStream)
+        assert stream.time_base is not None
+        shift = round((span.start + float(media.origin)) / stream.time_base)
         if seek:
-            self.source.seek(shift, stream=stream)
-        for packet in packets(self.media, self.source, stream):
-            if packet.size == 0 or packet.pts is None:
-                continue
-            start = clock.time(packet.pts)
-            if start >= self.span.end - _ROUNDING:
-                return  # what is decoded after it but shown before it needs it
-            if start >= self.span.start - _ROUNDING and (self.frames or packet.is_keyframe):
-                self.frames += 1
-                stop = start + clock.length(packet.duration)
-                self.start, self.stop = min(self.start, start), max(self.stop, stop)
-                packet.pts -= shift
-                packet.dts = None if packet.dts is None else packet.dts - shift
-                packet.stream = output
-                self.target.mux(packet)
+            source.seek(shift, stream=stream)
+        chosen = list(_packets_of(media, source, stream, span))
+        if not chosen:
+            return None
+        clock = media.clock(stream)
+        times = [clock.time(packet.pts or 0) for packet in chosen]
+        real = Span(min(times), index.end_of(max(times)))
+        for packet in chosen:
+            assert packet.pts is not None
+            packet.pts -= shift
+        restamp(chosen, round((real.end + float(media.origin)) / stream.time_base) - shift)
+        file = PictureFile()
+        # Opaque: nothing is encoded, so no encoder for its codec is needed.
+        output = file.container.add_stream_from_template(stream, opaque=True)
+        return file.finish(output, chosen), real
+
+
+def _packets_of(
+    media: Media, source: InputContainer, stream: VideoStream, span: Span
+) -> Iterator[Packet[Any]]:
+    """What is shown in ``span``, from its first keyframe on."""
+    clock, begun = media.clock(stream), False
+    for packet in packets(media, source, stream):
+        if packet.size == 0 or packet.pts is None:
+            continue
+        start = clock.time(packet.pts)
+        if start >= span.end - _ROUNDING:
+            return  # what is decoded after it but shown before it needs it
+        if start >= span.start - _ROUNDING and (begun or packet.is_keyframe):
+            begun = True
+            yield packet

@@ -1,15 +1,12 @@
-"""Encodes the picture of one clip: frames in, a silent MP4 file in memory out."""
+"""Encodes the picture of one clip: frames in, coded frames out."""
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-import av
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
@@ -18,6 +15,7 @@ from av.video.stream import VideoStream
 
 from asyncv2d.codecs import Encoder
 from asyncv2d.media import Precision, Span
+from asyncv2d.picture import Picture, PictureFile, restamp
 
 _RGB = 0  # AVCOL_SPC_RGB
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -57,53 +55,34 @@ class Timing:
 class PictureEncoder:
     """The picture of one clip in the making.
 
-    The sound is known only after the whole video was decoded. Until then a finished picture waits
-    as a silent file, so a video with hundreds of clips does not keep hundreds of encoders open.
+    The sound is known only after the whole video was decoded. A finished picture waits for it
+    without its encoder, so that a video with hundreds of clips does not keep hundreds of them open.
     """
 
     def __init__(self, first: VideoFrame, timing: Timing, settings: Encoder) -> None:
-        self._buffer = io.BytesIO()
         self._has_constant_rate = timing.rate is not None
         self._packets: list[Packet[Any]] = []
-        self._file = av.open(self._buffer, "w", format="mp4")
+        self._file = PictureFile()
         self._clock = timing.clock
-        self._encoder = _open_encoder(self._file, first, timing, settings)
+        self._stream = _open_encoder(self._file.container, first, timing, settings)
 
     def encode(self, frame: VideoFrame, tick: int) -> None:
         """Add a picture to be shown from ``tick`` (units of the clip's clock) on."""
         frame.pts, frame.time_base = tick, self._clock
         frame.pict_type = 0  # the encoder's choice, not what the source had
-        self._packets += self._encoder.encode(frame)
+        self._packets += self._stream.encode(frame)
 
-    def finish(self, end: int) -> bytes:
-        """The silent file, whose last picture is shown until tick ``end``; frees the encoder."""
-        self._packets += self._encoder.encode(None)
-        if not self._has_constant_rate:
-            _restamp(self._packets, end)
-        for packet in self._packets:
-            self._file.mux(packet)
-        self._file.close()
-        del self._encoder, self._file, self._packets
-        return self._buffer.getvalue()
-
-
-def _restamp(packets: Sequence[Packet[Any]], end: int) -> None:
-    """Decoding times and lengths that follow from when pictures are shown.
-
-    Encoders take the first gap between pictures for the delay of decoding, which may be seconds,
-    and give the last picture the length of one at the nominal rate. Here decoding lasts just as
-    long as showing does, so all durations in the file agree.
-    """
-    shown = sorted(packet.pts or 0 for packet in packets)
-    places = {time: place for place, time in enumerate(shown)}
-    lengths = [after - time for time, after in zip(shown, [*shown[1:], end], strict=True)]
-    order = [places[packet.pts or 0] for packet in packets]
-    held = max(number - place for number, place in enumerate(order))
-    last = len(shown) - 1 - held
-    delay = max(held, end - shown[last] - lengths[order[-1]])
-    early = [shown[0] - delay + number * (delay // max(1, held)) for number in range(held)]
-    for packet, place, time in zip(packets, order, [*early, *shown], strict=False):
-        packet.dts, packet.duration = time, lengths[place]
+    def finish(self, end: int) -> Picture:
+        """The picture, whose last frame is shown until tick ``end``; frees the encoder."""
+        self._packets += self._stream.encode(None)
+        if self._has_constant_rate:
+            for packet in self._packets:  # encoders other than x264 leave that out
+                packet.duration = 1
+        else:
+            restamp(self._packets, end)
+        picture = self._file.finish(self._stream, self._packets)
+        del self._stream, self._file, self._packets
+        return picture
 
 
 def _open_encoder(

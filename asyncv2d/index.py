@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -32,7 +33,7 @@ class Effort(IntEnum):
     RESTART = 3  # decode, after packets that were skipped: nothing refers to what came before
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PacketIndex:
     """The packets of a video stream in the order they are stored (which is that of decoding).
 
@@ -46,10 +47,16 @@ class PacketIndex:
     sizes: NDArray[np.int64]
     end: float
 
-    @property
+    @cached_property
     def shown(self) -> NDArray[np.float64]:
         """All presentation times in order."""
         return np.sort(self.times[~np.isnan(self.times)])
+
+    def end_of(self, time: float) -> float:
+        """When the frame leaves the screen that comes onto it at ``time``."""
+        shown = self.shown
+        following = int(np.searchsorted(shown, time, side="right"))
+        return float(shown[following]) if following < len(shown) else self.end
 
     @property
     def keyframe_times(self) -> list[float]:

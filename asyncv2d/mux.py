@@ -1,4 +1,4 @@
-"""Puts the parts of a clip into one file: a finished picture, if any, and its sound."""
+"""Puts the parts of a clip into one file: its picture, if any, and its sound."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from typing import Any
 
 import av
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.container import OutputContainer
 from av.packet import Packet
+
+from asyncv2d.picture import Picture
 
 
 class ClipFile:
-    """A media file in memory that may get sound: beside a picture, or alone.
+    """A media file in memory: a picture that may get sound beside it, or sound alone."""
 
-    ``picture`` is a finished silent file, which is copied; without sound it stays as it is.
-    """
-
-    def __init__(self, container: str, picture: bytes | None = None) -> None:
-        self._picture = picture
+    def __init__(self, container: str, picture: Picture | None = None) -> None:
         self._buffer = io.BytesIO()
         self._container = container
-        self._silent: InputContainer | None = None
-        self._file: av.container.OutputContainer | None = None
-        self._sound: list[Packet[Any]] = []
+        self._file: OutputContainer | None = None
+        self._packets: list[Packet[Any]] = []
+        if picture is not None:
+            self._packets += picture.add_to(self._open())
 
     def copy_audio(self, template: AudioStream, packets: Iterable[Packet[Any]]) -> None:
         """Add sound as it is; the packets' times count from the start of the clip."""
         stream = self._open().add_stream_from_template(template, opaque=True)
         for packet in packets:
             packet.stream = stream
-            self._sound.append(packet)
+            self._packets.append(packet)
 
     def audio_encoder(self, codec: str, sample_rate: int, layout: str) -> AudioStream:
         """Open a track; encode into it and hand the packets to ``add_packets``."""
@@ -41,33 +40,21 @@ class ClipFile:
 
     def add_packets(self, packets: Iterable[Packet[Any]]) -> None:
         """Take packets that the audio encoder gave."""
-        self._sound.extend(packets)
+        self._packets.extend(packets)
 
     def finish(self) -> bytes | None:
         """The whole file; None where there is neither picture nor sound."""
         if self._file is None:
-            return self._picture
-        picture: list[Packet[Any]] = []
-        if self._silent is not None:
-            picture = [packet for packet in self._silent.demux() if packet.size]
-            for packet in picture:
-                packet.stream = self._file.streams.video[0]
-        for packet in sorted([*picture, *self._sound], key=_decode_time):
+            return None
+        for packet in sorted(self._packets, key=_decode_time):
             self._file.mux(packet)
         self._file.close()
-        if self._silent is not None:
-            self._silent.close()
         return self._buffer.getvalue()
 
-    def _open(self) -> av.container.OutputContainer:
-        """Begin the file, with the picture's stream where there is one."""
-        assert self._file is None
-        self._file = av.open(self._buffer, "w", format=self._container)
-        if self._picture is not None:
-            self._silent = av.open(io.BytesIO(self._picture), "r")
-            picture = self._silent.streams.video[0]
-            copied = self._file.add_stream_from_template(picture, opaque=True)
-            copied.codec_tag = picture.codec_tag
+    def _open(self) -> OutputContainer:
+        """The file, which is begun where it was not yet."""
+        if self._file is None:
+            self._file = av.open(self._buffer, "w", format=self._container)
         return self._file
 
 

@@ -156,7 +156,7 @@ def packets(media: Media, container: InputContainer, *streams: Stream) -> Iterat
     partial: Packet[Any] | None = None
     while True:
         try:
-            for packet in container.demux(*streams):
+            for packet in _whole_packets(media, container.demux(*streams)):
                 if partial is not None and packet.size:
                     yield partial  # only in the middle of a file it is the decoder's to judge
                     partial = None
@@ -172,6 +172,24 @@ def packets(media: Media, container: InputContainer, *streams: Stream) -> Iterat
         except av.FFmpegError as error:
             media.damaged(ItemError(media.harm, f"reading stopped: {error.strerror}"))
         return
+
+
+def _whole_packets(media: Media, demuxed: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+    """Without the last one of each stream of a program stream that was cut off.
+
+    It may be torn, and its demuxer, unlike others, does not say so.
+    """
+    if not media.truncated or media.container.format.name != "mpeg":
+        yield from demuxed
+        return
+    last: dict[int, Packet[Any]] = {}
+    for packet in demuxed:
+        if not packet.size:
+            yield packet
+            continue
+        if packet.stream_index in last:
+            yield last[packet.stream_index]
+        last[packet.stream_index] = packet
 
 
 def _file(body: Body) -> BinaryIO:

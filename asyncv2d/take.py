@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 from asyncv2d.codecs import Encoder
 from asyncv2d.encode import PictureEncoder, Timing
 from asyncv2d.media import Span
+from asyncv2d.picture import Picture
 
 TICK_ROUNDING = 1e-4  # ticks: a frame that comes so little after a tick counts for it
 _MOST_WAITING = 64 << 20  # bytes of frames that wait until a clip is sure to be kept
@@ -47,7 +48,7 @@ class Take:
         self.span = span
         self.frames = 0
         self.first_time: float | None = None
-        self.picture: bytes | None = None
+        self.picture: Picture | None = None
         self._studio = studio
         self._timing = studio.timing
         self._rate = float(studio.timing.nominal_rate)

@@ -1,7 +1,7 @@
 """Whether a file ends before its own structure says it does.
 
-Demuxers often read a cut-off file to its end without a word, so the sizes in the outermost boxes
-of MP4, Matroska and AVI are compared with the size of the file.
+Demuxers often read a cut-off file to its end without a word, so the sizes that a container gives
+its outermost parts are compared with the size of the file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 _TS_PACKET = 188
 _TS_SYNC = b"\x47"
+_PS_PACK = b"\x00\x00\x01\xba"
+_PS_TAIL = 1 << 18  # bytes: packs are smaller, usually 2 KiB
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = 0x18538067
 _MEDIA_MAGIC = {
@@ -21,7 +23,7 @@ _MEDIA_MAGIC = {
         b"ID3",
         b"fLaC",
         b"\x30\x26\xb2\x75",
-        b"\x00\x00\x01\xba",
+        _PS_PACK,
     ),
     4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp"),
 }
@@ -63,16 +65,23 @@ def is_truncated(file: BinaryIO) -> bool:
     head = file.read(_TS_PACKET + 1)
     if head[:1] == head[_TS_PACKET:] == _TS_SYNC:
         return size % _TS_PACKET != 0
+    if head.startswith(_PS_PACK):
+        return _ps_is_cut(file, size)
+    return _end(file, head, size) > size
+
+
+def _end(file: BinaryIO, head: bytes, size: int) -> int:
+    """Where the file says it ends; its real ``size`` where it does not say."""
     if head.startswith(b"FLV\x01"):
-        return _flv_end(file, size) > size
+        return _flv_end(file, size)
     if head.startswith(_EBML):
-        return _matroska_end(file, size) > size
+        return _matroska_end(file, size)
     if head.startswith(b"RIFF") and len(head) >= 12:
         length = int.from_bytes(head[4:8], "little")
-        return length not in _UNKNOWN_RIFF and 8 + length > size
+        return size if length in _UNKNOWN_RIFF else 8 + length
     if head[4:8] in _MEDIA_MAGIC[4]:
-        return _mp4_end(file, size) > size
-    return False
+        return _mp4_end(file, size)
+    return size
 
 
 def _mp4_end(file: BinaryIO, size: int) -> int:
@@ -104,6 +113,34 @@ def _flv_end(file: BinaryIO, size: int) -> int:
             return position
         position += 4
     return size
+
+
+def _ps_is_cut(file: BinaryIO, size: int) -> bool:
+    """Whether a program stream ends within a pack header or a packet.
+
+    What begins with 00 00 01 and a byte from 0xBB on has its length in the two bytes that follow.
+    A stream that is cut between packets cannot be told from a whole one.
+    """
+    file.seek(max(0, size - _PS_TAIL))
+    tail = file.read()
+    position = max(0, tail.rfind(_PS_PACK))
+    while position + 4 < len(tail):
+        start, kind = tail[position : position + 3], tail[position + 3]
+        if start != _PS_PACK[:3] or kind < 0xB9:
+            return False  # padding, or damage
+        if kind == _PS_PACK[3]:
+            position += _pack_header_length(tail[position : position + 14])
+        elif kind > _PS_PACK[3]:
+            position += 6 + int.from_bytes(tail[position + 4 : position + 6], "big")
+        else:  # the end code
+            position += 4
+    return position > len(tail)
+
+
+def _pack_header_length(header: bytes) -> int:
+    """12 bytes in MPEG-1; in MPEG-2 14 and as much stuffing as the last of them says."""
+    is_mpeg_2 = header[4] >> 6 == 0b01
+    return 14 + (header[13] & 7 if len(header) == 14 else 0) if is_mpeg_2 else 12
 
 
 def _matroska_end(file: BinaryIO, size: int) -> int:

@@ -21,6 +21,7 @@ from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex, read_index
 from asyncv2d.media import Size, Span, VideoInfo, split
 from asyncv2d.mux import ClipFile
+from asyncv2d.picture import Picture
 from asyncv2d.plan import PictureWork, Plan
 from asyncv2d.probe import Media, open_media
 from asyncv2d.spans import clock_time, read_cuts, read_spans, says_clock_times
@@ -46,7 +47,7 @@ class _Clip:
 
     span: Span
     receipt: Receipt | None = None
-    picture: bytes | None = None
+    picture: Picture | None = None
     parts: dict[str, Body] = field(default_factory=dict)
     images: Sequence[tuple[float, bytes]] = ()
 
@@ -85,7 +86,7 @@ class _Work:
         facts = self._describe()
         clips, found = self._clips(work, spans, clipping=clipping)
         facts |= found
-        self._add_sound(clips, work)
+        self._add_sound(clips, work, whole=not clipping)
         samples = [
             sample
             for number, clip in enumerate(clips)
@@ -197,17 +198,17 @@ class _Work:
         within = (Span(span.start, min(span.end, end)) for span in spans)
         return sorted(piece for span in within for piece in split(self._plan.clipper, span))
 
-    def _add_sound(self, clips: Sequence[_Clip], work: PictureWork) -> None:
+    def _add_sound(self, clips: Sequence[_Clip], work: PictureWork, *, whole: bool) -> None:
         """Give the clips their sound: beside the picture, and as a part of its own."""
         plan, tracks, owners = self._plan, list[Track](), list[tuple[_Clip, str]]()
         for clip in clips:
             if clip.picture is not None:
                 file = ClipFile("mp4", clip.picture)
-                tracks.append(Track(clip.span, plan.sound_in_video, file, clip.span == _WHOLE))
+                tracks.append(Track(clip.span, plan.sound_in_video, file, whole))
                 owners.append((clip, "mp4"))
             if plan.audio_format is not None and not self._is_sound_already(clip, work):
                 file = ClipFile(plan.sound_alone.format.container)
-                tracks.append(Track(clip.span, plan.sound_alone, file, clip.span == _WHOLE))
+                tracks.append(Track(clip.span, plan.sound_alone, file, whole))
                 owners.append((clip, plan.audio_format))
         if work == "untouched":
             clips[0].parts["mp4"] = self._task.body

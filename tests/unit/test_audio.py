@@ -138,6 +138,27 @@ def test_sound_is_copied_only_as_it_is(change: dict[str, Any], can: bool) -> Non
     assert can_copy(AudioInfo(1, "aac", 48000, 2, True), track) == can
 
 
+@pytest.mark.parametrize(("rate", "can"), [(44100, True), (16000, True), (11025, False)])
+def test_mp3_is_copied_only_in_whole(rate: int, can: bool) -> None:
+    """Its packets lean on those before them, so it cannot be cut; MP4 does not take all rates."""
+    audio, shape = AudioInfo(1, "mp3", rate, 2, False), SoundShape(VIDEO_SOUND["aac"])
+    assert can_copy(audio, Track(Span(0, 1), shape, ClipFile("mp4"), whole=True)) == can
+    assert not can_copy(audio, Track(Span(0, 1), shape, ClipFile("mp4")))
+
+
+def test_mp3_beside_a_resized_picture_stays_as_it_is(run: Run) -> None:
+    """A video that is not cut keeps the packets of its MP3 sound."""
+    data = MadeVideo(scenes(2), (64, 48), audio="libmp3lame", sample_rate=44100).data()
+    (sample,) = run(data, {"Frame": {"frame_rate": 5}}).samples
+    assert sample.meta["receipt"]["audio"] == "copied"
+
+    def packets(file: bytes) -> list[bytes]:
+        with av.open(io.BytesIO(file), "r") as container:
+            return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+    assert packets(sample.parts["mp4"].read()) == packets(data)
+
+
 COPIED = {
     "aac": MadeVideo(scenes(1.5, 1.5), (64, 48)),
     "aac-44100-stereo": MadeVideo(

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from asyncv2d.codecs import AUDIO_FORMATS, VIDEO_SOUND, Encoder, PixelFormat, check_formats
 from asyncv2d.encode import PictureEncoder, Timing
 from asyncv2d.made_media import MadeVideo, read_number, scenes
+from asyncv2d.mux import ClipFile
 from asyncv2d.types import Processed
 
 Run = Callable[..., Processed]
@@ -50,7 +51,9 @@ def encoded_anew(**settings: Any) -> bytes:
     picture = PictureEncoder(frames[0], Timing(Fraction(25), Fraction(25)), encoder)
     for tick, frame in enumerate(frames):
         picture.encode(frame, tick)
-    return picture.finish(FRAMES)
+    data = ClipFile("mp4", picture.finish(FRAMES)).finish()
+    assert data is not None
+    return data
 
 
 def keyframes(data: bytes) -> list[int]:

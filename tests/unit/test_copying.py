@@ -191,6 +191,29 @@ def test_the_receipt_of_a_copy_is_what_is_in_the_file(name: str, precision: str,
         assert np.allclose(times, (np.array(found) - found[0]) / 25, atol=2e-3)
 
 
+@pytest.mark.parametrize("audio", ["aac", None])
+def test_lengths_that_the_source_has_wrong_do_not_matter(audio: str | None, run: Run) -> None:
+    """A frame is shown until the next one comes, though its packet says that it lasts 1 ms."""
+    made, buffer = MadeVideo(scenes(3), (64, 48), b_frames=2, audio=audio), io.BytesIO()
+    with (
+        av.open(io.BytesIO(made.data()), "r") as source,
+        av.open(buffer, "w", format="matroska") as target,
+    ):
+        streams = [target.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
+            if packet.size:
+                packet.duration, packet.stream = 1, streams[packet.stream_index]
+                target.mux(packet)
+    for span in ([0, 1], [1.1, 2.2], [1, 99]):
+        (sample,) = run(buffer.getvalue(), clipping("low"), [span]).samples
+        found, receipt = numbers(sample), sample.meta["receipt"]
+        with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+            stream = container.streams.video[0]
+            length = float((stream.duration or 0) * (stream.time_base or 1))
+        assert receipt["duration"] == pytest.approx(length, abs=2e-3)
+        assert length == pytest.approx(len(found) / 25, abs=0.04)
+
+
 @pytest.mark.parametrize("precision", ["low", "keyframe_adjusted", "exact"])
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_a_span_before_the_first_picture_gives_no_clip(

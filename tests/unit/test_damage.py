@@ -224,6 +224,28 @@ def test_the_packet_that_is_not_whole_is_not_used(name: str, run: Run) -> None:
             assert found == list(range(pictures))
 
 
+def sounds(sample: Sample) -> list[bytes]:
+    """The packets of a sample's sound."""
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def test_what_a_cut_off_program_stream_ends_with_is_not_used(run: Run) -> None:
+    """Its last picture and its last sound may be torn; all before them are kept as they were."""
+    made = MadeVideo(scenes(3), (64, 48), codec="mpeg2video", audio="ac3", container="vob")
+    data, exact = made.data(), {"Clipping": {"precision": "exact"}}
+    (whole,) = run(data, exact, [[0, 9]]).samples
+    for share in (0.4, 0.6, 0.8):
+        cut = data[: int(len(data) * share) | 7]
+        with pytest.raises(ItemError) as caught:
+            run(cut, exact, [[0, 9]])
+        assert caught.value.cause is Cause.TRUNCATED
+        (sample,) = run(cut, exact, [[0, 9]], keep_damaged=True).samples
+        assert numbers(sample) == list(range(len(numbers(sample))))
+        assert len(numbers(sample)) > 75 * share - 25
+        assert sounds(sample) == sounds(whole)[: len(sounds(sample))]
+
+
 @pytest.mark.parametrize("name", FLASH)
 def test_a_file_that_ends_with_a_packet_is_whole(name: str, run: Run) -> None:
     """The same files in full have no damage, whether damaged ones are kept or not."""

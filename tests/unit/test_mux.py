@@ -18,6 +18,7 @@ from av.packet import Packet
 from asyncv2d.codecs import AUDIO_FORMATS, VIDEO_SOUND, AudioFormat, Encoder
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.mux import ClipFile
+from asyncv2d.picture import Picture, PictureFile
 from asyncv2d.types import Processed
 
 PACKET = 1024  # samples in one of AAC
@@ -25,9 +26,18 @@ RATE = 48000
 
 
 @cache
-def picture() -> bytes:
+def silent() -> bytes:
     """A silent file of one second, with B-frames."""
     return MadeVideo(scenes(1), (64, 48), audio=None, b_frames=2).data()
+
+
+def picture() -> Picture:
+    """The same, not in a file."""
+    with av.open(io.BytesIO(silent()), "r") as source:
+        stream = source.streams.video[0]
+        file = PictureFile()
+        copied = file.container.add_stream_from_template(stream, opaque=True)
+        return file.finish(copied, [packet for packet in source.demux(stream) if packet.size])
 
 
 @cache
@@ -64,9 +74,13 @@ def contents(data: bytes, kind: str) -> list[bytes]:
         return [bytes(packet) for packet in file.demux(stream) if packet.size]
 
 
-def test_a_picture_without_sound_stays_as_it_is() -> None:
-    """Nothing is written anew where nothing is added."""
-    assert ClipFile("mp4", picture()).finish() == picture()
+def test_a_picture_may_stand_alone() -> None:
+    """A clip without sound is a file of its picture."""
+    data = ClipFile("mp4", picture()).finish()
+    assert data is not None
+    assert contents(data, "video") == contents(silent(), "video")
+    with av.open(io.BytesIO(data), "r") as file:
+        assert [stream.type for stream in file.streams] == ["video"]
 
 
 def test_neither_picture_nor_sound_is_no_file() -> None:
@@ -77,7 +91,7 @@ def test_neither_picture_nor_sound_is_no_file() -> None:
 def test_copied_sound_stands_beside_the_picture() -> None:
     """Neither the packets of the picture nor those of the sound are changed."""
     data = with_copied_sound(ClipFile("mp4", picture()))
-    assert contents(data, "video") == contents(picture(), "video")
+    assert contents(data, "video") == contents(silent(), "video")
     assert contents(data, "audio") == contents(sound(), "audio")
 
 
@@ -154,7 +168,7 @@ def test_every_format_of_sound_can_be_written(name: str, layout: str) -> None:
 def test_every_codec_of_sound_fits_beside_a_picture(name: str) -> None:
     """An MP4 file takes each of them, and its picture stays as it is."""
     data = encoded(ClipFile("mp4", picture()), VIDEO_SOUND[name], "stereo")
-    assert contents(data, "video") == contents(picture(), "video")
+    assert contents(data, "video") == contents(silent(), "video")
     with av.open(io.BytesIO(data), "r") as file:
         assert file.streams.audio[0].codec_context.codec.canonical_name == name
         assert sum(frame.samples for frame in file.decode(audio=0)) >= RATE - PACKET

@@ -17,6 +17,7 @@ from asyncv2d.codecs import Encoder
 from asyncv2d.encode import Timing
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.media import Span
+from asyncv2d.mux import ClipFile
 from asyncv2d.take import Studio, Take
 
 MADE = MadeVideo(scenes(10), (48, 48))
@@ -27,10 +28,17 @@ FRAMES = [
 EPSILON = 1e-3
 
 
+def file_of(take: Take) -> io.BytesIO:
+    """The finished clip as a file."""
+    assert take.picture is not None
+    data = ClipFile("mp4", take.picture).finish()
+    assert data is not None
+    return io.BytesIO(data)
+
+
 def encoded(take: Take) -> list[tuple[int, float]]:
     """The number and the time of each frame in the finished file."""
-    assert take.picture is not None
-    with av.open(io.BytesIO(take.picture), "r") as container:
+    with av.open(file_of(take), "r") as container:
         return [
             (read_number(frame.to_ndarray(format="gray")), float(frame.time or 0))
             for frame in container.decode(video=0)
@@ -125,6 +133,5 @@ def test_colours_keep_their_meaning(colorspace: int) -> None:
     take = Take(Span(0, 1), studio(Fraction(5)))
     take.show(frame, 0.0)
     assert take.finish(1.0)
-    assert take.picture is not None
-    with av.open(io.BytesIO(take.picture), "r") as container:
+    with av.open(file_of(take), "r") as container:
         assert {shown.colorspace for shown in container.decode(video=0)} == {colorspace}

@@ -22,7 +22,9 @@ class ClippingSubsampler(Settings):
     cannot be read, fails its row (``bad_clips``).
 
     A clip that is encoded anew, because its picture or rate changes, is cut exactly at its span
-    whatever ``precision`` says; ``precision`` decides for clips whose streams are copied.
+    whatever ``precision`` says; ``precision`` decides for clips whose streams are copied. Of a copy
+    only the first frame is decoded to see that it plays: damage after it is copied too, unless the
+    file cannot be read on, or cuts are looked for.
     """
 
     min_length: float = Field(default=0.0, ge=0)
