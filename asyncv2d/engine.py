@@ -88,7 +88,7 @@ async def _open_fetchers(
             by_scheme.update(dict.fromkeys(fetcher.schemes, fetch))
 
         async def fetch_row(row: Row) -> Fetched:
-            return await _choose(by_scheme, row.url)(row)
+            return await _choose(by_scheme, row)(row)
 
         yield fetch_row
 
@@ -101,7 +101,10 @@ def _fetcher(name: str, config: Config) -> Fetcher:
     return cast(Fetcher, cls.model_validate(known))
 
 
-def _choose(by_scheme: Mapping[str, Fetch], url: str) -> Fetch:
+def _choose(by_scheme: Mapping[str, Fetch], row: Row) -> Fetch:
+    url = row.url
+    if row.problem is not None:
+        raise ItemError(Cause.BAD_ROW, row.problem)
     if not url:
         raise ItemError(Cause.BAD_URL, "the row has no URL")
     try:

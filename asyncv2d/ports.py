@@ -6,15 +6,18 @@ is opened there.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from asyncv2d.types import Blob, Fetched, Row, Sample, ShardSpec
+from asyncv2d.types import Blob, Fetched, Record, Row, Sample, ShardSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Settings(BaseModel):
@@ -29,10 +32,16 @@ class Reader(Protocol):
     """Cuts an input table into shards and reads the records of one of them."""
 
     def shards(self, samples_per_shard: int) -> Iterator[ShardSpec]:
-        """All shards in order. Raises UserError where the input cannot be read as it should."""
+        """All shards in order, lazily: the first one is known before the input is read to its end.
 
-    def records(self, shard: ShardSpec) -> Iterator[Mapping[str, Any]]:
-        """The shard's lines, as column name to value."""
+        Raises UserError where the input cannot be read as it should.
+        """
+
+    def records(self, shard: ShardSpec) -> Iterator[Record]:
+        """The shard's lines. Shards that are read in order cost no reading twice."""
+
+    def column_types(self) -> pa.Schema:
+        """The types of the columns, the same for all shards."""
 
 
 class BodyWriter(Protocol):
@@ -89,18 +98,29 @@ class WrittenFile:
 class ShardWriter(Protocol):
     """Takes the samples of one shard, in any order. Called from one thread at a time."""
 
-    def write(self, sample: Sample) -> None:
-        """Append one sample."""
+    def write(self, sample: Sample) -> int:
+        """Append one sample, so that it outlives this process.
 
-    def close(self) -> Sequence[WrittenFile]:
-        """Finish the files and say which they are."""
+        Gives the position at which another process goes on, should this one be killed.
+        """
+
+    def close(self, ledger: pa.Table) -> Sequence[WrittenFile]:
+        """Finish the files and say which they are.
+
+        ``ledger`` is written beside them by the engine, unless one of them has its name
+        (``{shard_name}.parquet``) and so holds it.
+        """
 
     def abandon(self) -> None:
-        """Let go of everything unfinished; called instead of ``close``."""
+        """Let go of everything unfinished, without deleting it; called instead of ``close``."""
 
 
 class Writer(Protocol):
     """Writes samples in one output format."""
 
-    def open(self, folder: Path, shard_name: str) -> ShardWriter:
-        """Begin a shard in ``folder``, an empty folder of its own on this machine."""
+    def open(self, folder: Path, shard_name: str, position: int = 0) -> ShardWriter:
+        """Begin a shard in ``folder``, a folder of its own on this machine.
+
+        With a ``position`` that ``write`` gave before, go on after that sample; whatever was
+        written behind it is dropped.
+        """

@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asyncv2d.job import Job
@@ -21,12 +22,14 @@ from asyncv2d.types import Failed, Ok, Processed, ShardSpec
 class OpenShard:
     """A shard whose rows are coming in, written aside until it is complete."""
 
-    def __init__(self, job: Job, spec: ShardSpec, folder: Path, *, started: float) -> None:
+    def __init__(
+        self, job: Job, spec: ShardSpec, schema: pa.Schema, folder: Path, *, started: float
+    ) -> None:
         self.id = spec.id
         self.error: str | None = None
         self._job = job
         self._name = job.built.storage.key_format.shard_name(spec.id)
-        self._columns = list(job.renamed_columns().values())
+        self._schema = schema
         self._output = Path(job.output_folder)
         self._folder = folder / self._name
         self._writer: ShardWriter | None = None
@@ -73,7 +76,12 @@ class OpenShard:
                 f"of {self._rows} rows {figures.rows} came back:"
                 f" {figures.ok} ok and {figures.failed} failed"
             )
-        files = [*self._writer.close(), self._ledger()]
+        ledger = ledger_table(self._lines, self._schema)
+        files = list(self._writer.close(ledger))
+        path = self._folder / f"{self._name}{LEDGER}"
+        if path.name not in [file.name for file in files]:
+            pq.write_table(ledger, path)
+            files.append(WrittenFile(path, path.name))
         stats = self._folder / f"{self._name}{STATS}"
         stats.write_text(json.dumps(self.report().stats(), indent=4))
         for file in [*files, WrittenFile(stats, stats.name)]:
@@ -96,11 +104,6 @@ class OpenShard:
     def report(self) -> ShardReport:
         """The report as of now."""
         return ShardReport(self.id, self._figures, self._started, time.time(), self.error)
-
-    def _ledger(self) -> WrittenFile:
-        path = self._folder / f"{self._name}{LEDGER}"
-        pq.write_table(ledger_table(self._lines, self._columns), path)
-        return WrittenFile(path, path.name)
 
 
 def _move(file: WrittenFile, output: Path) -> None:

@@ -134,40 +134,62 @@ def _of_sample(sample: Sample) -> dict[str, Any]:
     }
 
 
-def ledger_table(rows: Sequence[Lines], columns: Sequence[str]) -> pa.Table:
+def input_schema(schema: pa.Schema, renamed: Mapping[str, str]) -> pa.Schema:
+    """The input's columns as they are stored: by their ``renamed`` names, of types that can be.
+
+    What Parquet cannot store is kept as JSON text.
+    """
+    kinds = {new: schema.field(old).type for old, new in renamed.items()}
+    return pa.schema([(name, _storable(kind)) for name, kind in kinds.items()])
+
+
+def _storable(kind: pa.DataType) -> pa.DataType:
+    return kind if _can_be_stored(kind) else pa.string()
+
+
+def _can_be_stored(kind: pa.DataType) -> bool:
+    """Parquet has no structs without fields, at any depth; and a column of nulls has no type."""
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    is_empty = pa.types.is_struct(kind) and not inner
+    return not is_empty and not pa.types.is_null(kind) and all(map(_can_be_stored, inner))
+
+
+def ledger_schema(columns: pa.Schema) -> pa.Schema:
+    """The ledger's columns: those of the input, then our own."""
+    names = _beside(dict.fromkeys(columns.names), _OWN_COLUMNS.names)
+    mine = [pa.field(name, field.type) for name, field in zip(names, columns, strict=True)]
+    return pa.schema([*mine, *_OWN_COLUMNS])
+
+
+def ledger_table(rows: Sequence[Lines], columns: pa.Schema) -> pa.Table:
     """The ledger: the row's ``columns``, then our own, ordered by key."""
     lines = [(own, rows_.row) for rows_ in rows for own in rows_.own]
     lines.sort(key=lambda line: line[0]["key"])
-    arrays = {
-        name: _input_column([row.columns.get(original) for _, row in lines])
-        for original, name in zip(
-            columns, _beside(dict.fromkeys(columns), _OWN_COLUMNS.names), strict=True
-        )
-    }
-    for field in _OWN_COLUMNS:
-        arrays[field.name] = pa.array([own.get(field.name) for own, _ in lines], field.type)
-    return pa.table(arrays)
+    arrays = [
+        _input_column([row.columns.get(field.name) for _, row in lines], field.type)
+        for field in columns
+    ]
+    arrays += [
+        pa.array([own.get(field.name) for own, _ in lines], field.type) for field in _OWN_COLUMNS
+    ]
+    return pa.table(arrays, ledger_schema(columns))
 
 
-def _input_column(values: Sequence[Any]) -> pa.Array:
-    """A column of the input in its own type; as JSON text where the values have no common one."""
+def _input_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """A column of the input; a value that does not fit its type is missing there."""
+    if pa.types.is_string(kind):
+        return pa.array([_as_text(value) for value in values], kind)
     try:
-        array = pa.array(values)
-        array.validate(full=True)  # text beside bytes makes a column of text that is none
+        array = pa.array(values, kind)
+        array.validate(full=True)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         array = None
-    if array is None or not _storable(array.type):
-        array = pa.array([_as_text(value) for value in values], pa.string())
-    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+    if array is None and len(values) > 1:
+        return pa.concat_arrays([_input_column([value], kind) for value in values])
+    return pa.nulls(len(values), kind) if array is None else array
 
 
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return None if value is None else str(_json_scalar(value))
     return json.dumps(_json_ready(value), ensure_ascii=False)
-
-
-def _storable(kind: pa.DataType) -> bool:
-    """Parquet has no structs without fields, at any depth."""
-    inner = [kind.field(number).type for number in range(kind.num_fields)]
-    return bool(inner or not pa.types.is_struct(kind)) and all(map(_storable, inner))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -19,8 +18,9 @@ from asyncv2d.engine import Engine
 from asyncv2d.job import Job
 from asyncv2d.ports import Reader
 from asyncv2d.publish import OpenShard
+from asyncv2d.record import input_schema
 from asyncv2d.report import ShardReport
-from asyncv2d.types import Failed, Ok, Processed, Row, ShardSpec, UserError
+from asyncv2d.types import Failed, Ok, Processed, Record, Row, ShardSpec, UserError
 
 _OPEN_SHARDS = 4
 _READ_BATCH = 500
@@ -39,6 +39,7 @@ class _ShardRun:
         self._reader: Reader = job.reader()
         self._keys = job.built.storage.key_format
         self._columns = job.renamed_columns()
+        self._schema = input_schema(self._reader.column_types(), self._columns)
         self._open: dict[int, OpenShard] = {}
         self._slots = anyio.Semaphore(_OPEN_SHARDS)
         self._publishing: TaskGroup
@@ -67,7 +68,7 @@ class _ShardRun:
         """The rows of all shards, one shard after the other."""
         async for spec in specs:
             await self._slots.acquire()
-            shard = OpenShard(self._job, spec, self._folder, started=time.time())
+            shard = OpenShard(self._job, spec, self._schema, self._folder, started=time.time())
             self._open[spec.id] = shard
             records = enumerate(self._reader.records(spec))
             sent = 0
@@ -92,11 +93,12 @@ class _ShardRun:
             _close(outcome)
         self._finish_if_complete(shard)
 
-    def _row(self, shard: int, index: int, record: Mapping[str, Any]) -> Row:
-        columns = {new: record.get(old) for old, new in self._columns.items()}
+    def _row(self, shard: int, index: int, record: Record) -> Row:
+        columns = {new: record.columns.get(old) for old, new in self._columns.items()}
         url = columns["url"]
         text = url.strip() if isinstance(url, str) else "" if url is None else str(url)
-        return Row(index, self._keys.key(shard, index), text, columns, shard)
+        key = record.key or self._keys.key(shard, index)
+        return Row(index, key, text, columns, shard, record.parts, record.problem)
 
     def _finish_if_complete(self, shard: OpenShard) -> None:
         """A shard that was given up waits for its last row too: it may soon be tried again."""
@@ -136,8 +138,8 @@ def _reason(what: str, error: Exception) -> str:
 
 
 def _next_batch(
-    records: Iterator[tuple[int, Mapping[str, Any]]],
-) -> Sequence[tuple[int, Mapping[str, Any]]]:
+    records: Iterator[tuple[int, Record]],
+) -> Sequence[tuple[int, Record]]:
     return list(islice(records, _READ_BATCH))
 
 

@@ -59,6 +59,7 @@ class Cause(StrEnum):
     NO_VIDEO_STREAM = "no_video_stream", False, "the file holds no video, and the job needs it"
     NO_AUDIO_STREAM = "no_audio_stream", False, "the file holds no sound, and the job makes sound"
     NO_CLIPS = "no_clips", False, "no span of the video fits the lengths that were asked for"
+    BAD_ROW = "bad_row", False, "the line of the table cannot be read"
     BAD_CLIPS = (
         "bad_clips",
         False,
@@ -133,6 +134,29 @@ class ShardSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Where a part of an earlier dataset's sample lies: bytes of a file, local or fsspec's."""
+
+    source: str
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the input as a reader gives it.
+
+    ``key`` and ``parts`` (by extension) are those of an earlier dataset's sample. ``problem`` says
+    why the line cannot be read; its row then fails with cause ``bad_row``.
+    """
+
+    columns: Mapping[str, Any]
+    key: str | None = None
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of the input; ``index`` is its place in its shard, ``shard`` the shard's id."""
 
@@ -141,6 +165,8 @@ class Row:
     url: str
     columns: Mapping[str, Any] = field(default_factory=dict)
     shard: int = 0
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    problem: str | None = None
 
     @property
     def caption(self) -> str | None:

@@ -85,7 +85,8 @@ def read(of: Reader, size: int) -> list[list[dict[str, Any]]]:
     shards = list(of.shards(size))
     assert [shard.id for shard in shards] == list(range(len(shards)))
     copies = [ShardSpec(**json.loads(json.dumps(asdict(shard)))) for shard in shards]
-    found = [list(map(dict, of.records(shard))) for shard in reversed(copies)][::-1]
+    found = [[dict(record.columns) for record in of.records(shard)] for shard in reversed(copies)]
+    found.reverse()
     assert [len(rows) for rows in found] == [shard.stop - shard.start for shard in shards]
     return found
 

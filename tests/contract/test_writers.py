@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+import pyarrow as pa
 import pytest
 
 from asyncv2d.ports import ShardWriter, Writer
 from asyncv2d.registry import load, names
 from asyncv2d.types import Blob, LocalFile, Sample
+
+
+LEDGER = pa.table({"key": ["00000000_00000", "00000000_00001", "00000002"]})
 
 
 @pytest.fixture(params=names("write"))
@@ -51,7 +55,7 @@ def written(kind: str, folder: Path, samples: Sequence[Sample]) -> Mapping[str, 
     for sample in samples:
         shard.write(sample)
     found: dict[str, bytes] = {}
-    for file in shard.close():
+    for file in shard.close(LEDGER):
         assert file.path.exists()
         for path in file.path.rglob("*") if file.path.is_dir() else [file.path]:
             inside = path.relative_to(file.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,6 +14,7 @@ from asyncv2d.publish import OpenShard
 from asyncv2d.published import published, remove_dataset
 from asyncv2d.types import Blob, Cause, Failed, Ok, Processed, Row, Sample, ShardSpec
 
+COLUMNS = pa.schema([("url", pa.string())])
 SPEC = ShardSpec(7, "urls.csv", 0, 2)
 GOOD = Ok(Row(0, "00007000", "u"), Processed([Sample("00007000", {"mp4": Blob.of(b"v")}, {})]))
 BAD = Failed(Row(1, "00007001", "v"), "fetch", Cause.DNS, "no such host")
@@ -30,7 +32,7 @@ def job(tmp_path: Path) -> Job:
 @pytest.fixture
 def shard(job: Job, tmp_path: Path) -> OpenShard:
     """A shard of two rows that has begun."""
-    shard = OpenShard(job, SPEC, tmp_path / "work", started=1.0)
+    shard = OpenShard(job, SPEC, COLUMNS, tmp_path / "work", started=1.0)
     shard.begin()
     return shard
 

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asyncv2d.record import complete, ledger_lines, ledger_table
+from asyncv2d.record import complete, input_schema, ledger_lines, ledger_table
 from asyncv2d.types import Blob, Cause, Failed, Fetched, Ok, Processed, Row, Sample
 
+NO_COLUMNS = pa.schema([])
 RECEIPT = {"asked": [1.0, 3.0], "real": [1.0, 2.9], "frames": 10, "duration": 1.9}
 
 
@@ -34,14 +35,15 @@ def record(columns: dict[str, Any], meta: dict[str, Any] | None = None) -> dict[
     return read
 
 
-def ledger(*columns: dict[str, Any]) -> list[dict[str, Any]]:
-    """The ledger of rows with these columns, written and read back."""
+def ledger(*columns: dict[str, Any], types: pa.Schema | None = None) -> list[dict[str, Any]]:
+    """The ledger of rows with these columns, written and read back; text, if no types are given."""
+    stored = types or pa.schema([(name, pa.string()) for name in columns[0]])
     lines = []
     for number, values in enumerate(columns):
         row = Row(number, f"{number:02d}", "u", values)
         lines.append(ledger_lines(Ok(row, Processed([Sample(row.key, {}, {"receipt": RECEIPT})]))))
     file = io.BytesIO()
-    pq.write_table(ledger_table(lines, list(columns[0])), file)
+    pq.write_table(ledger_table(lines, stored), file)
     rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
     return rows
 
@@ -104,7 +106,7 @@ def test_names_of_ours() -> None:
     assert made["duration"] == 60
     (line,) = ledger(columns)
     assert (line["key"], line["status"], line["duration"]) == ("00", "success", 1.9)
-    assert (line["input_key"], line["input_status"], line["input_duration"]) == ("mine", 7, 60)
+    assert (line["input_key"], line["input_status"], line["input_duration"]) == ("mine", "7", "60")
 
 
 @pytest.mark.parametrize(
@@ -132,8 +134,15 @@ def test_a_column_without_a_common_type(values: list[Any]) -> None:
 
 
 def test_types_are_kept() -> None:
-    """Where all values of a column agree, the ledger has that type."""
-    rows = ledger({"i": 1, "l": [[0.5, 1.0]], "n": None}, {"i": None, "l": None, "n": None})
+    """The ledger has the types of the input; a value that is of another one is missing."""
+    kinds = pa.schema(
+        [("i", pa.int64()), ("l", pa.list_(pa.list_(pa.float64()))), ("n", pa.null())]
+    )
+    stored = input_schema(kinds, {name: name for name in kinds.names})
+    rows = ledger(
+        {"i": 1, "l": [[0.5, 1.0]], "n": None}, {"i": "a", "l": None, "n": None}, types=stored
+    )
+    assert rows[1]["i"] is None
     assert rows[0]["i"] == 1
     assert rows[0]["l"] == [[0.5, 1.0]]
     assert rows[1]["l"] is None
@@ -143,7 +152,7 @@ def test_types_are_kept() -> None:
 def test_the_schema() -> None:
     """Own columns have fixed types, whatever the rows were; lines are in order of key."""
     failed = Failed(Row(1, "01", "v"), "fetch", Cause.DNS, "bad \ud800", 3, {"http_status": 200})
-    table = ledger_table([ledger_lines(failed)], [])
+    table = ledger_table([ledger_lines(failed)], NO_COLUMNS)
     assert table.schema.field("attempts").type == pa.int32()
     assert table.schema.field("start").type == pa.float64()
     (line,) = table.to_pylist()
@@ -151,7 +160,7 @@ def test_the_schema() -> None:
     assert line["error_message"] == "bad \\ud800"
     assert (line["cause"], line["stage"], line["attempts"]) == ("dns", "fetch", 3)
     assert (line["http_status"], line["start"]) == (200, None)
-    empty = ledger_table([], ["url"])
+    empty = ledger_table([], pa.schema([("url", pa.string())]))
     assert empty.num_rows == 0
     assert empty.schema.field("url").type == pa.string()
 
@@ -164,7 +173,7 @@ def test_order() -> None:
         )
         for n in (2, 0, 1)
     ]
-    keys = ledger_table(lines, [])["key"].to_pylist()
+    keys = ledger_table(lines, NO_COLUMNS)["key"].to_pylist()
     assert keys == ["00_0", "00_1", "01_0", "01_1", "02_0", "02_1"]
 
 

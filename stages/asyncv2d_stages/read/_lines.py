@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from asyncv2d.ports import Settings
-from asyncv2d.types import ShardSpec, UserError
+from asyncv2d.types import Record, ShardSpec, UserError
 
-Record = Mapping[str, Any]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns = Mapping[str, Any]
 
 _BINARY_MAGIC = {
     b"PAR1": "a parquet file",
@@ -54,7 +57,7 @@ class LineReader(Settings):
         """Take the header off ``lines``, where the format has one; the names of the columns."""
 
     @abstractmethod
-    def _parse(self, path: str, lines: CountedLines, header: Sequence[str]) -> Iterator[Record]:
+    def _parse(self, path: str, lines: CountedLines, header: Sequence[str]) -> Iterator[Columns]:
         """The records in ``lines``, each made from no more lines than it needs."""
 
     def shards(self, samples_per_shard: int) -> Iterator[ShardSpec]:
@@ -72,7 +75,13 @@ class LineReader(Settings):
             file.seek(shard.offset)
             records = self._parse(shard.source, CountedLines(file, shard.source), header)
             for record in islice(records, shard.stop - shard.start):
-                yield {name: record.get(name) for name in self.columns}
+                yield Record({name: record.get(name) for name in self.columns})
+
+    def column_types(self) -> pa.Schema:
+        """All is text."""
+        import pyarrow as pa
+
+        return pa.schema([(name, pa.string()) for name in self.columns])
 
     def _cut(self, path: str, size: int) -> Iterator[tuple[int, int, int]]:
         with open_text(path) as file:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 
 from asyncv2d.types import UserError
-from asyncv2d_stages.read._lines import CountedLines, LineReader, Record
+from asyncv2d_stages.read._lines import CountedLines, LineReader, Columns
 
 _LONGEST_FIELD = 1 << 30
 
@@ -26,7 +26,7 @@ class CsvReader(LineReader):
             raise UserError(f"{path}: the file is empty; expected a header line with column names")
         return [name.strip() for name in header]
 
-    def _parse(self, path: str, lines: CountedLines, header: Sequence[str]) -> Iterator[Record]:
+    def _parse(self, path: str, lines: CountedLines, header: Sequence[str]) -> Iterator[Columns]:
         for row in self._rows(path, lines):
             if len(row) > len(header):
                 raise UserError(

@@ -10,7 +10,7 @@ from asyncv2d.types import UserError
 from asyncv2d_stages.read._lines import (
     CountedLines,
     LineReader,
-    Record,
+    Columns,
     check_columns,
     open_text,
 )
@@ -40,13 +40,13 @@ class JsonlReader(LineReader):
         path: str,
         lines: CountedLines,
         header: Sequence[str],
-    ) -> Iterator[Record]:
+    ) -> Iterator[Columns]:
         for line in lines:
             if line.strip():
                 yield _object(path, line, lines.position)
 
 
-def _object(path: str, line: str, position: int) -> Record:
+def _object(path: str, line: str, position: int) -> Columns:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:

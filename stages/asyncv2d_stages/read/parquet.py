@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from asyncv2d.ports import Settings
-from asyncv2d.types import ShardSpec, UserError
-from asyncv2d_stages.read._lines import Record, check_columns
+from asyncv2d.types import Record, ShardSpec, UserError
+from asyncv2d_stages.read._lines import check_columns
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 _BATCH = 1000
@@ -43,6 +44,13 @@ class ParquetReader(Settings):
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise UserError(f"{shard.source}: damaged Parquet file: {error}") from None
 
+    def column_types(self) -> pa.Schema:
+        """The first file's types."""
+        import pyarrow as pa
+
+        with _open(self.paths[0]) as file:
+            return pa.schema([file.schema_arrow.field(name) for name in self.columns])
+
     def _records(self, shard: ShardSpec) -> Iterator[Record]:
         with _open(shard.source) as file:
             groups, first = _row_groups(file, shard.start, shard.stop)
@@ -52,7 +60,7 @@ class ParquetReader(Settings):
                 part: list[dict[str, Any]] = batch.slice(min(skip, len(batch)), left).to_pylist()
                 skip = max(0, skip - len(batch))
                 left -= len(part)
-                yield from part
+                yield from map(Record, part)
 
 
 def _open(path: str) -> pq.ParquetFile:

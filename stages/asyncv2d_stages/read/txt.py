@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from asyncv2d_stages.read._lines import CountedLines, LineReader, Record
+from asyncv2d_stages.read._lines import CountedLines, LineReader, Columns
 
 
 class TxtReader(LineReader):
@@ -21,7 +21,7 @@ class TxtReader(LineReader):
         path: str,
         lines: CountedLines,
         header: Sequence[str],
-    ) -> Iterator[Record]:
+    ) -> Iterator[Columns]:
         for line in lines:
             if url := line.strip():
                 yield {header[0]: url}
