@@ -15,7 +15,6 @@ from asyncv2d.ports import ShardWriter, Writer
 from asyncv2d.registry import load, names
 from asyncv2d.types import Blob, LocalFile, Sample
 
-
 LEDGER = pa.table({"key": ["00000000_00000", "00000000_00001", "00000002"]})
 
 

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 
 from asyncv2d.types import UserError
-from asyncv2d_stages.read._lines import CountedLines, LineReader, Columns
+from asyncv2d_stages.read._lines import Columns, CountedLines, LineReader
 
 _LONGEST_FIELD = 1 << 30
 

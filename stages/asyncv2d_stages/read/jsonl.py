@@ -8,9 +8,9 @@ from itertools import chain, islice
 
 from asyncv2d.types import UserError
 from asyncv2d_stages.read._lines import (
+    Columns,
     CountedLines,
     LineReader,
-    Columns,
     check_columns,
     open_text,
 )

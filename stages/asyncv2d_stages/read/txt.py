@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from asyncv2d_stages.read._lines import CountedLines, LineReader, Columns
+from asyncv2d_stages.read._lines import Columns, CountedLines, LineReader
 
 
 class TxtReader(LineReader):
