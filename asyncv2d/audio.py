@@ -29,7 +29,7 @@ from asyncv2d.sound import CHANNEL_LAYOUTS, SoundShape
 
 # Seconds of sound before the clip that a decoder needs to start cleanly; the MP4 file's edit list
 # hides them.
-_PREROLL = {"aac": 0.05, "ac3": 0.035, "eac3": 0.035, "opus": 0.08, "flac": 0.0, "alac": 0.0}
+_PREROLL = {"aac": 0.05, "ac3": 0.035, "eac3": 0.035, "opus": 0.08, "mp3": 0.25}
 _NEEDS_EXTRADATA = {"aac", "flac", "alac", "opus"}
 _ROUNDING = 1e-4
 _GAP = 0.02
@@ -86,7 +86,7 @@ def can_copy(audio: AudioInfo, track: Track) -> bool:
     if audio.codec in _NEEDS_EXTRADATA and not audio.has_extradata:
         return False
     if audio.codec == "mp3" and shape.format.container == "mp4":
-        return track.whole and audio.sample_rate in MP3_RATES_IN_MP4
+        return audio.sample_rate in MP3_RATES_IN_MP4
     return audio.codec in shape.format.copied or (
         track.whole and audio.codec in shape.format.copied_whole
     )

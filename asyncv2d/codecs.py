@@ -184,12 +184,12 @@ MP3_RATES_IN_MP4 = _MP3_RATES - {8000, 11025, 12000}
 _OPUS_RATES = frozenset({8000, 12000, 16000, 24000, 48000})
 _ONE_OR_TWO = frozenset({"mono", "stereo"})
 
-# MP3 and Vorbis are not among those that are cut: their packets lean on earlier ones without limit.
-_IN_MP4 = (frozenset({"aac", "ac3", "eac3", "opus", "flac", "alac"}), frozenset({"mp3"}))
+# Vorbis is not among them: its packets cannot be decoded without a header that MP4 does not hold.
+_IN_MP4 = frozenset({"aac", "ac3", "eac3", "opus", "flac", "alac", "mp3"})
 VIDEO_SOUND: Mapping[str, AudioFormat] = {
-    "aac": AudioFormat("mp4", "aac", *_IN_MP4, rates=_AAC_RATES, layouts=_AAC_LAYOUTS),
-    "opus": AudioFormat("mp4", "libopus", *_IN_MP4, rates=_OPUS_RATES, layouts=_ONE_OR_TWO),
-    "mp3": AudioFormat("mp4", "libmp3lame", *_IN_MP4, rates=MP3_RATES_IN_MP4, layouts=_ONE_OR_TWO),
+    "aac": AudioFormat("mp4", "aac", _IN_MP4, rates=_AAC_RATES, layouts=_AAC_LAYOUTS),
+    "opus": AudioFormat("mp4", "libopus", _IN_MP4, rates=_OPUS_RATES, layouts=_ONE_OR_TWO),
+    "mp3": AudioFormat("mp4", "libmp3lame", _IN_MP4, rates=MP3_RATES_IN_MP4, layouts=_ONE_OR_TWO),
 }
 """What the sound inside a video is encoded as, by the codec's usual name."""
 
