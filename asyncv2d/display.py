@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +54,11 @@ class Display:
     def log(self, text: str) -> None:
         """Print a line."""
         self._console.print(text)
+
+    def outcome(self, line: Mapping[str, Any]) -> None:
+        """Print a line of JSON on stdout."""
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
 
     def _line(self) -> str:
         """About 75 characters, so that it fits a small terminal."""

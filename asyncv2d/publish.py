@@ -6,34 +6,64 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asyncv2d.job import Job
-from asyncv2d.ports import ShardWriter, WrittenFile
+from asyncv2d.journal import Entry, Journal
+from asyncv2d.ports import ShardWriter
 from asyncv2d.published import LEDGER, STATS
-from asyncv2d.record import Lines, ledger_lines, ledger_table
-from asyncv2d.report import Figures, ShardReport
-from asyncv2d.types import Failed, Ok, Processed, ShardSpec
+from asyncv2d.record import Lines, input_schema, ledger_lines, ledger_table
+from asyncv2d.report import Figures, ShardReport, row_figures
+from asyncv2d.types import Failed, Ok, Processed, Row, ShardSpec
+
+_JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the shards of a job are made, and of what.
+
+    ``schema`` has the input's columns. ``folder`` takes unfinished shards, on the file system of
+    the output folder if that is on this machine; what is begun there of another ``identity``
+    is dropped.
+    """
+
+    job: Job
+    schema: pa.Schema
+    folder: Path
+    identity: str
+
+
+def open_site(job: Job, column_types: pa.Schema, folder: Path, identity: str) -> Site:
+    """A place to make the shards of ``job``, whose reader says ``column_types``."""
+    return Site(job, input_schema(column_types, job.renamed_columns()), folder, identity)
 
 
 class OpenShard:
-    """A shard whose rows are coming in, written aside until it is complete."""
+    """A shard whose rows are coming in, written aside until it is complete.
 
-    def __init__(
-        self, job: Job, spec: ShardSpec, schema: pa.Schema, folder: Path, *, started: float
-    ) -> None:
+    What is written stays until the shard is published or given up, so that another process can go
+    on with it. ``rows`` is None as long as it is not known how many there are.
+    """
+
+    def __init__(self, site: Site, spec: ShardSpec, rows: int | None, *, started: float) -> None:
         self.id = spec.id
         self.error: str | None = None
-        self._job = job
-        self._name = job.built.storage.key_format.shard_name(spec.id)
-        self._schema = schema
-        self._output = Path(job.output_folder)
-        self._folder = folder / self._name
+        self.place = site.folder
+        self._job = site.job
+        self._name = site.job.built.storage.key_format.shard_name(spec.id)
+        self._schema = site.schema
+        self._output = Path(site.job.output_folder)
+        self._folder = site.folder / self._name
+        self._head = {"shard": asdict(spec), "identity": site.identity}
         self._writer: ShardWriter | None = None
-        self._rows = spec.stop - spec.start
+        self._journal: Journal | None = None
+        self._rows = rows
         self._out = 0
         self._figures = Figures()
         self._lines: list[Lines] = []
@@ -45,75 +75,115 @@ class OpenShard:
         return self._out == self._rows
 
     def begin(self) -> None:
-        """Make the shard's own folder and open its writer."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        self._writer = self._job.writer().open(self._folder, self._name)
+        """Make the shard's own folder, or go on with what is there of it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._journal = Journal.open(self._folder / _JOURNAL, self._head)
+        if not self._journal.entries:
+            _empty(self._folder)
+        if self._journal.files is None:
+            position = self._journal.position
+            self._writer = self._job.writer().open(self._folder, self._name, position)
+
+    def is_done(self, index: int) -> bool:
+        """Whether this row was finished before, by a process that was killed."""
+        return self._journal is not None and index in self._journal.entries
+
+    def restore(self, row: Row) -> None:
+        """Take a row as it was finished before."""
+        assert self._journal is not None
+        entry = self._journal.entries[row.index]
+        self._out += 1
+        self._figures.add(entry.figures)
+        self._lines.append(entry.lines(row))
 
     def add(self, outcome: Ok[Processed] | Failed) -> None:
         """Write the samples of one row, and note its lines for the ledger."""
         self._out += 1
-        if self._writer is None:  # given up
+        if self._writer is None or self._journal is None:  # given up
             return
+        position = self._journal.position
         if isinstance(outcome, Ok):
             for sample in outcome.value.samples:
-                self._writer.write(sample)
-        self._figures.count(outcome)
-        self._lines.append(ledger_lines(outcome))
+                position = self._writer.write(sample)
+        figures, lines = row_figures(outcome), ledger_lines(outcome)
+        entry = Entry(outcome.row.index, position, lines.own, figures)
+        self._journal.add(entry)
+        self._figures.add(figures)
+        self._lines.append(lines)
 
     def ends_after(self, rows: int) -> None:
         """All rows were sent. Fewer than there should be: the input is not what it was."""
-        if rows != self._rows and self.error is None:
+        if self._rows is not None and rows != self._rows and self.error is None:
             self.give_up(f"the input has changed: {rows} rows where {self._rows} were counted")
         self._rows = rows
 
     def publish(self) -> None:
-        """Make the shard part of the dataset; its report, written last, is the mark of that."""
-        assert self._writer is not None
+        """Make the shard part of the dataset; its report, moved last, is the mark of that."""
+        assert self._journal is not None
         figures = self._figures
         if not self._rows == figures.rows == figures.ok + figures.failed:
             raise OSError(
                 f"of {self._rows} rows {figures.rows} came back:"
                 f" {figures.ok} ok and {figures.failed} failed"
             )
-        ledger = ledger_table(self._lines, self._schema)
-        files = list(self._writer.close(ledger))
-        path = self._folder / f"{self._name}{LEDGER}"
-        if path.name not in [file.name for file in files]:
-            pq.write_table(ledger, path)
-            files.append(WrittenFile(path, path.name))
-        stats = self._folder / f"{self._name}{STATS}"
-        stats.write_text(json.dumps(self.report().stats(), indent=4))
-        for file in [*files, WrittenFile(stats, stats.name)]:
-            _move(file, self._output)
+        if self._journal.files is None:
+            self._journal.closed(self._close())
+        for name in self._journal.files or ():
+            if (self._folder / name).exists():  # else it was moved before a process was killed
+                _move(self._folder / name, self._output)
         _sync(self._output)
+        self._journal.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def give_up(self, error: str) -> None:
         """Say why this shard is not published, and remove what was written."""
         self.error = error
         self.abandon()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def abandon(self) -> None:
-        """Remove what was written."""
+        """Let go of what was written; another process may go on with it."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.abandon()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._journal is not None:
+            self._journal.close()
 
     def report(self) -> ShardReport:
         """The report as of now."""
         return ShardReport(self.id, self._figures, self._started, time.time(), self.error)
 
+    def _close(self) -> Sequence[str]:
+        """Finish all files; gives their names, the report's last."""
+        assert self._writer is not None
+        ledger = ledger_table(self._lines, self._schema)
+        names = [file.name for file in self._writer.close(ledger)]
+        path = self._folder / f"{self._name}{LEDGER}"
+        if path.name not in names:
+            pq.write_table(ledger, path)
+            names.append(path.name)
+        stats = self._folder / f"{self._name}{STATS}"
+        stats.write_text(json.dumps(self.report().stats(), indent=4))
+        return [*names, stats.name]
 
-def _move(file: WrittenFile, output: Path) -> None:
+
+def _empty(folder: Path) -> None:
+    """Remove what a process left behind that was killed before it finished a row."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _JOURNAL:
+            path.unlink()
+
+
+def _move(source: Path, output: Path) -> None:
     """Move a file or folder into ``output``; its content reaches the disk before its name does."""
-    for path in file.path.rglob("*") if file.path.is_dir() else (file.path,):
+    for path in source.rglob("*") if source.is_dir() else (source,):
         _sync(path)
-    target = output / file.name
+    target = output / source.name
     if target.is_dir():
         shutil.rmtree(target)
-    file.path.rename(target)
+    source.rename(target)
 
 
 def _sync(path: Path) -> None:

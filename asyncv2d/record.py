@@ -12,6 +12,16 @@ import pyarrow as pa
 
 from asyncv2d.types import Blob, Failed, Fetched, Json, Ok, Processed, Row, Sample
 
+_RECEIPT = pa.struct(
+    [
+        ("asked", pa.list_(pa.float64())),
+        ("real", pa.list_(pa.float64())),
+        ("frames", pa.int64()),
+        ("duration", pa.float64()),
+        ("precision", pa.string()),
+        ("audio", pa.string()),
+    ]
+)
 _OWN_COLUMNS = pa.schema(
     [
         ("key", pa.string()),
@@ -26,6 +36,23 @@ _OWN_COLUMNS = pa.schema(
         ("end", pa.float64()),
         ("frames", pa.int64()),
         ("duration", pa.float64()),
+    ]
+)
+# The facts of samples, for formats that have a column for each. They are named as in the sample's
+# JSON, and what has no fixed shape is JSON text in them.
+_FACT_COLUMNS = pa.schema(
+    [
+        ("yt_meta_dict", pa.string()),  # JSON
+        ("clips", pa.list_(pa.list_(pa.float64()))),  # of a clip: its own span
+        ("receipt", _RECEIPT),
+        ("damage", pa.string()),
+        ("cuts", pa.string()),  # JSON: a list for each frame rate
+        ("cuts_seconds", pa.list_(pa.list_(pa.float64()))),
+        ("video_metadata", pa.string()),  # JSON: ffprobe's
+        ("keyframe_timestamps", pa.list_(pa.float64())),
+        ("clip_subtitles", pa.string()),  # JSON: start, end, and the lines by language
+        ("frame_time", pa.float64()),
+        ("frame_subtitle", pa.string()),  # JSON: the lines by language
     ]
 )
 
@@ -118,6 +145,23 @@ def ledger_lines(outcome: Ok[Processed] | Failed) -> Lines:
     return Lines(outcome.row, [{**of_row, **_of_sample(sample)} for sample in value.samples])
 
 
+def outcome_line(outcome: Ok[Processed] | Failed) -> dict[str, Any]:
+    """An outcome as JSON: the row's key and URL, what became of it, and the keys of its samples."""
+    lines = ledger_lines(outcome).own
+    first = lines[0] if lines else {}
+    samples = [] if isinstance(outcome, Failed) else [line["key"] for line in lines]
+    about = {
+        name: first.get(name)
+        for name in ("status", "cause", "error_message", "attempts", "bytes_downloaded")
+    }
+    return {
+        "key": outcome.row.key,
+        "url": _json_scalar(outcome.row.url),
+        **about,
+        "samples": samples,
+    }
+
+
 def _row_facts(facts: Json) -> dict[str, Any]:
     return {name: facts.get(name) for name in ("http_status", "bytes_downloaded")}
 
@@ -152,6 +196,13 @@ def _can_be_stored(kind: pa.DataType) -> bool:
     inner = [kind.field(number).type for number in range(kind.num_fields)]
     is_empty = pa.types.is_struct(kind) and not inner
     return not is_empty and not pa.types.is_null(kind) and all(map(_can_be_stored, inner))
+
+
+def fact_schema(*, times_as_given: bool = False) -> pa.Schema:
+    """The columns of the facts; ``times_as_given``: images are taken at times that may be text."""
+    number = _FACT_COLUMNS.get_field_index("frame_time")
+    kind = pa.string() if times_as_given else pa.float64()
+    return _FACT_COLUMNS.set(number, pa.field("frame_time", kind))
 
 
 def ledger_schema(columns: pa.Schema) -> pa.Schema:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from asyncv2d.types import Cause, Failed, Ok, Processed
+from asyncv2d.types import Cause, Failed, Json, Ok, Processed, Sample, Status
 
 
 @dataclass(slots=True)
@@ -29,24 +29,41 @@ class Figures:
         """Rows that failed, for whatever reason."""
         return self.failed_to_download + self.failed_to_subsample
 
-    def count(self, outcome: Ok[Processed] | Failed) -> None:
-        """Add one row."""
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add one row, by the figures of ``row_figures``."""
         self.rows += 1
-        facts = outcome.facts if isinstance(outcome, Failed) else outcome.value.facts
-        self.bytes_downloaded += facts.get("bytes_downloaded", 0)
-        self.frames_decoded += facts.get("frames_decoded", 0)
-        if isinstance(outcome, Failed):
-            self.causes[outcome.cause.value] += 1
-            if outcome.status == "failed_to_download":
-                self.failed_to_download += 1
-            else:
-                self.failed_to_subsample += 1
+        self.bytes_downloaded += row["bytes_downloaded"]
+        self.bytes_written += row["bytes_written"]
+        self.frames_decoded += row["frames_decoded"]
+        self.samples += row["samples"]
+        if row["status"] == "success":
+            self.ok += 1
             return
-        self.ok += 1
-        self.samples += len(outcome.value.samples)
-        self.bytes_written += sum(
-            body.size for sample in outcome.value.samples for body in sample.parts.values()
-        )
+        self.causes[row["cause"]] += 1
+        if row["status"] == "failed_to_download":
+            self.failed_to_download += 1
+        else:
+            self.failed_to_subsample += 1
+
+
+def row_figures(outcome: Ok[Processed] | Failed) -> dict[str, Any]:
+    """What is counted of one row, as JSON."""
+    if isinstance(outcome, Failed):
+        return _figures(outcome.facts, outcome.status, outcome.cause.value, [])
+    return _figures(outcome.value.facts, "success", None, outcome.value.samples)
+
+
+def _figures(
+    facts: Json, status: Status, cause: str | None, samples: Sequence[Sample]
+) -> dict[str, Any]:
+    return {
+        "status": status,
+        "cause": cause,
+        "samples": len(samples),
+        "bytes_downloaded": facts.get("bytes_downloaded") or 0,
+        "frames_decoded": facts.get("frames_decoded") or 0,
+        "bytes_written": sum(body.size for sample in samples for body in sample.parts.values()),
+    }
 
 
 @dataclass(frozen=True, slots=True)

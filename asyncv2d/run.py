@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 import anyio
 
 from asyncv2d.job import Job
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
 from asyncv2d.launch.processes import ProcessesLauncher
-from asyncv2d.published import WORK_FOLDER, published, published_rows, remove_dataset
+from asyncv2d.output import output_folder
+from asyncv2d.published import published, published_rows
 from asyncv2d.report import Summary
 from asyncv2d.spool import spool_folders
 from asyncv2d.types import RunError, ShardSpec, UserError
@@ -51,6 +48,9 @@ class Watcher(Protocol):
     def log(self, text: str) -> None:
         """Something worth a line."""
 
+    def outcome(self, line: Mapping[str, Any]) -> None:
+        """What became of one row; called where the job asks for outcomes."""
+
 
 class Silent:
     """A watcher that says nothing."""
@@ -62,6 +62,9 @@ class Silent:
         """Nothing."""
 
     def log(self, text: str) -> None:
+        """Nothing."""
+
+    def outcome(self, line: Mapping[str, Any]) -> None:
         """Nothing."""
 
 
@@ -79,8 +82,11 @@ async def run_job_async(job: Job, watcher: Watcher) -> Summary:
     shards = _shards(job)  # before anything is written: the input may be unusable
     distribution = job.built.distribution
     tmp_dir = Path(job.tmp_dir)
-    with spool_folders(tmp_dir, distribution.byte_budget) as spool, _output_folder(job) as folder:
-        return await _Run(job, watcher).run(shards, Mission(job, folder, spool))
+    with (
+        spool_folders(tmp_dir, distribution.byte_budget) as spool,
+        output_folder(job) as (folder, identity),
+    ):
+        return await _Run(job, watcher).run(shards, Mission(job, folder, spool, identity))
 
 
 class _Run:
@@ -88,7 +94,8 @@ class _Run:
         self._job = job
         self._watcher = watcher
         self._summary = Summary()
-        self._control = Control(self._report, watcher.progress, watcher.log)
+        outcome = watcher.outcome if job.outcomes else None
+        self._control = Control(self._report, watcher.progress, watcher.log, outcome)
 
     async def run(self, shards: Iterator[ShardSpec], mission: Mission) -> Summary:
         job, settings = self._job, self._job.built.distribution
@@ -111,11 +118,23 @@ class _Run:
         output, keys = Path(self._job.output_folder), self._job.built.storage.key_format
         done = published(output, keys)
         for spec in shards:
-            if spec.id in done:
-                _check_same_rows(spec, published_rows(output, keys, spec.id))
+            if spec.id in done and self._is_same(spec, published_rows(output, keys, spec.id)):
                 self._summary.skipped += 1
             else:
                 yield spec
+
+    def _is_same(self, spec: ShardSpec, rows: int | None) -> bool:
+        """Shards are fixed slices of the input; one of another size belongs to another input."""
+        now = spec.stop - spec.start
+        if rows is None or rows == now:
+            return True
+        if self._job.allow_changed:
+            return False
+        raise UserError(
+            f"shard {spec.id} is published with {rows} rows, but has {now} in this input: the table"
+            " or number_sample_per_shard changed since; use another output_folder,"
+            " --incremental_mode overwrite, or --allow_changed to make such shards anew"
+        )
 
     def _report(self, report: Mapping[str, Any]) -> None:
         self._summary.add(report)
@@ -136,16 +155,6 @@ class _Run:
                 )
 
 
-def _check_same_rows(spec: ShardSpec, rows: int | None) -> None:
-    """Shards are fixed slices of the input; one of another size belongs to another input."""
-    if rows is not None and rows != spec.stop - spec.start:
-        raise UserError(
-            f"shard {spec.id} is published with {rows} rows, but has {spec.stop - spec.start} in"
-            " this input: the table or number_sample_per_shard changed since; use another"
-            " output_folder, or --incremental_mode overwrite"
-        )
-
-
 def _shards(job: Job) -> Iterator[ShardSpec]:
     """The shards of the input; its first rows are looked at already."""
     shards = job.reader().shards(job.built.storage.number_sample_per_shard)
@@ -153,49 +162,6 @@ def _shards(job: Job) -> Iterator[ShardSpec]:
     if first is None:
         raise UserError(f"{job.url_list}: no rows in the input; expected at least one URL")
     return chain([first], shards)
-
-
-@contextmanager
-def _output_folder(job: Job) -> Iterator[Path]:
-    """Prepare the output folder; gives the folder for unfinished shards, gone afterwards."""
-    output = Path(job.output_folder)
-    work = output / WORK_FOLDER
-    try:
-        lock = _locked(work)
-    except BlockingIOError:
-        raise UserError(f"{output}: another run is writing to this folder") from None
-    except OSError as error:
-        raise UserError(f"{output}: cannot be the output folder: {error.strerror}") from None
-    with lock:
-        try:
-            if job.incremental_mode == "overwrite":
-                remove_dataset(output)
-            yield _fresh_folder(work)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _fresh_folder(work: Path) -> Path:
-    """A folder of this run alone: processes of a killed run may still be ending in theirs."""
-    for left_behind in filter(Path.is_dir, work.iterdir()):
-        shutil.rmtree(left_behind, ignore_errors=True)
-    return Path(tempfile.mkdtemp(dir=work))
-
-
-def _locked(work: Path) -> TextIO:
-    """Make the folder ``work``, and lock a file in it; closing the file unlocks it."""
-    path = work / "lock"
-    while True:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
-                return lock
-        except BaseException:
-            lock.close()
-            raise
-        lock.close()  # a run that just ended removed the folder in between
 
 
 @contextmanager

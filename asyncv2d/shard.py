@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
-from pathlib import Path
 
 import anyio
 from anyio import to_thread
@@ -15,48 +15,61 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
 from asyncv2d.engine import Engine
-from asyncv2d.job import Job
 from asyncv2d.ports import Reader
-from asyncv2d.publish import OpenShard
-from asyncv2d.record import input_schema
+from asyncv2d.publish import OpenShard, Site
 from asyncv2d.report import ShardReport
-from asyncv2d.types import Failed, Ok, Processed, Record, Row, ShardSpec, UserError
+from asyncv2d.types import (
+    Failed,
+    Ok,
+    Outcome,
+    Processed,
+    Record,
+    Row,
+    RunError,
+    ShardSpec,
+    UserError,
+)
 
 _OPEN_SHARDS = 4
 _READ_BATCH = 500
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+Watch = Callable[[Outcome[Processed]], Awaitable[None]]
+RowSource = Callable[["ShardRun"], AsyncIterator[Row]]
 
 
-class _ShardRun:
+class ShardRun:
     """Some shards on their way through one engine."""
 
     def __init__(
-        self, engine: Engine, job: Job, folder: Path, reports: MemoryObjectSendStream[ShardReport]
+        self,
+        engine: Engine,
+        site: Site,
+        reports: MemoryObjectSendStream[ShardReport],
+        watch: Watch | None,
     ) -> None:
         self._engine = engine
-        self._job = job
-        self._folder = folder
+        self._site = site
         self._reports = reports
-        self._reader: Reader = job.reader()
-        self._keys = job.built.storage.key_format
-        self._columns = job.renamed_columns()
-        self._schema = input_schema(self._reader.column_types(), self._columns)
+        self._watch = watch
+        self._keys = site.job.built.storage.key_format
+        self._columns = site.job.renamed_columns()
         self._open: dict[int, OpenShard] = {}
         self._slots = anyio.Semaphore(_OPEN_SHARDS)
         self._publishing: TaskGroup
 
-    async def run(self, specs: AsyncIterator[ShardSpec], drain: anyio.Event) -> None:
-        """Run all ``specs``; every shard ends published, given up, or (after a drain) dropped."""
+    async def run(self, source: RowSource, drain: anyio.Event) -> None:
+        """Run all rows; every shard ends published, given up, or (after a drain) left for later."""
         with self._reports:
             async with anyio.create_task_group() as self._publishing:
-                await self._run(specs, drain)
+                await self._run(source, drain)
 
-    async def _run(self, specs: AsyncIterator[ShardSpec], drain: anyio.Event) -> None:
-        limit = self._job.built.distribution.drain_timeout
+    async def _run(self, source: RowSource, drain: anyio.Event) -> None:
+        limit = self._site.job.built.distribution.drain_timeout
         try:
             async with anyio.create_task_group() as watching:
                 watching.start_soon(_cancel_after_drain, drain, limit, watching.cancel_scope)
-                rows = self._rows(specs)
-                async with self._engine.pipeline.run(rows, drain=drain) as outcomes:
+                async with self._engine.pipeline.run(source(self), drain=drain) as outcomes:
                     async for outcome in outcomes:
                         await self._take(outcome)
                 watching.cancel_scope.cancel()
@@ -64,41 +77,39 @@ class _ShardRun:
             for shard in self._open.values():
                 shard.abandon()
 
-    async def _rows(self, specs: AsyncIterator[ShardSpec]) -> AsyncIterator[Row]:
-        """The rows of all shards, one shard after the other."""
-        async for spec in specs:
-            await self._slots.acquire()
-            shard = OpenShard(self._job, spec, self._schema, self._folder, started=time.time())
-            self._open[spec.id] = shard
-            records = enumerate(self._reader.records(spec))
-            sent = 0
-            with _costs_at_most(shard, "cannot read"):
-                await to_thread.run_sync(shard.begin)
-                while batch := await to_thread.run_sync(_next_batch, records):
-                    for index, record in batch:
-                        sent += 1
-                        yield self._row(spec.id, index, record)
-                    if shard.error is not None:
-                        break
-            shard.ends_after(sent)
-            self._finish_if_complete(shard)
+    async def begin(self, spec: ShardSpec, rows: int | None) -> OpenShard:
+        """Open a shard of so many rows (None: not known yet), once there is a place for it."""
+        await self._slots.acquire()
+        shard = OpenShard(self._site, spec, rows, started=time.time())
+        self._open[spec.id] = shard
+        with costs_at_most(shard, "cannot write"):
+            await to_thread.run_sync(shard.begin)
+        return shard
 
-    async def _take(self, outcome: Ok[Processed] | Failed) -> None:
-        """Hand one outcome to its shard, and finish the shard with its last one."""
-        shard = self._open[outcome.row.shard]
-        try:
-            with _costs_at_most(shard, "cannot write"):
-                await to_thread.run_sync(shard.add, outcome)
-        finally:
-            _close(outcome)
+    def end(self, shard: OpenShard, rows: int) -> None:
+        """All ``rows`` rows of a shard were sent."""
+        shard.ends_after(rows)
         self._finish_if_complete(shard)
 
-    def _row(self, shard: int, index: int, record: Record) -> Row:
+    def row(self, shard: int, index: int, record: Record) -> Row:
+        """The record as a row."""
         columns = {new: record.columns.get(old) for old, new in self._columns.items()}
         url = columns["url"]
         text = url.strip() if isinstance(url, str) else "" if url is None else str(url)
         key = record.key or self._keys.key(shard, index)
         return Row(index, key, text, columns, shard, record.parts, record.problem)
+
+    async def _take(self, outcome: Ok[Processed] | Failed) -> None:
+        """Hand one outcome to its shard, and finish the shard with its last one."""
+        shard = self._open[outcome.row.shard]
+        try:
+            with costs_at_most(shard, "cannot write"):
+                await to_thread.run_sync(shard.add, outcome)
+            if self._watch is not None:
+                await self._watch(outcome)
+        finally:
+            _close(outcome)
+        self._finish_if_complete(shard)
 
     def _finish_if_complete(self, shard: OpenShard) -> None:
         """A shard that was given up waits for its last row too: it may soon be tried again."""
@@ -109,37 +120,62 @@ class _ShardRun:
     async def _publish(self, shard: OpenShard) -> None:
         """Publish beside the pipeline, which goes on with other shards."""
         if shard.error is None:
-            with _costs_at_most(shard, "cannot publish"):
+            with costs_at_most(shard, "cannot publish"):
                 await to_thread.run_sync(shard.publish)
         await self._reports.send(shard.report())
         self._slots.release()
 
 
+async def table_rows(
+    run: ShardRun, reader: Reader, specs: AsyncIterator[ShardSpec]
+) -> AsyncIterator[Row]:
+    """The rows of all shards, one shard after the other, without those that are done already."""
+    async for spec in specs:
+        shard = await run.begin(spec, spec.stop - spec.start)
+        records = enumerate(reader.records(spec))
+        sent = 0
+        with costs_at_most(shard, "cannot read"):
+            while shard.error is None and (batch := await to_thread.run_sync(_next_batch, records)):
+                for index, record in batch:
+                    sent += 1
+                    row = run.row(spec.id, index, record)
+                    if shard.is_done(index):
+                        shard.restore(row)
+                    else:
+                        yield row
+        run.end(shard, sent)
+
+
 @contextmanager
-def _costs_at_most(shard: OpenShard, what: str) -> Iterator[None]:
+def costs_at_most(shard: OpenShard, what: str) -> Iterator[None]:
     """Give the shard up where its reader or writer fails, however: the others go on.
 
     Nothing is hidden: the shard is tried again, and if that fails too, the summary says why and the
-    exit code is 1.
+    exit code is 1. A full disk ends the run: no shard would fare better.
     """
     try:
         yield
-    except Exception as error:  # noqa: BLE001 — a reader or writer may be anybody's plug-in
+    except RunError as error:
+        if not isinstance(error, UserError):
+            raise
+        shard.give_up(str(error))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise RunError(
+                f"{shard.place}: {error.strerror}; make room and run the same command again: what"
+                " is finished is kept"
+            ) from error
         shard.give_up(_reason(what, error))
 
 
 def _reason(what: str, error: Exception) -> str:
     """One line for a foreseen error, the traceback for any other."""
-    if isinstance(error, UserError):
-        return str(error)
     if isinstance(error, OSError):
         return f"{what}: {error}"
     return f"{what}: {''.join(traceback.format_exception(error))}"
 
 
-def _next_batch(
-    records: Iterator[tuple[int, Record]],
-) -> Sequence[tuple[int, Record]]:
+def _next_batch(records: Iterator[tuple[int, Record]]) -> Sequence[tuple[int, Record]]:
     return list(islice(records, _READ_BATCH))
 
 
@@ -151,20 +187,20 @@ def _close(outcome: Ok[Processed] | Failed) -> None:
 @asynccontextmanager
 async def run_shards(
     engine: Engine,
-    job: Job,
-    specs: AsyncIterator[ShardSpec],
+    site: Site,
+    source: RowSource,
     *,
-    folder: Path,
     drain: anyio.Event,
+    watch: Watch | None = None,
 ) -> AsyncIterator[AsyncIterator[ShardReport]]:
-    """Run ``specs`` through ``engine``; gives each shard's report once it is published.
+    """Run rows through ``engine``; gives each shard's report once it is published.
 
-    ``folder`` is where unfinished shards are written, on the file system of the output folder.
-    After ``drain`` is set no further row begins; what is in hand gets ``drain_timeout`` seconds.
+    ``watch`` is called with every outcome. After ``drain`` is set no further row begins; what is in
+    hand gets ``drain_timeout`` seconds.
     """
     send, receive = anyio.create_memory_object_stream[ShardReport](_OPEN_SHARDS)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_ShardRun(engine, job, folder, send).run, specs, drain)
+        tasks.start_soon(ShardRun(engine, site, send, watch).run, source, drain)
         async with receive:
             yield receive
         tasks.cancel_scope.cancel()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
 
 import anyio
+import pyarrow as pa
 
 from asyncv2d.engine import Engine, open_engine
 from asyncv2d.launch.launcher import Control, Mission, ShardQueue
 from asyncv2d.progress import snapshot
-from asyncv2d.shard import run_shards
-from asyncv2d.types import ShardSpec
+from asyncv2d.publish import open_site
+from asyncv2d.record import outcome_line
+from asyncv2d.shard import RowSource, run_shards, table_rows
+from asyncv2d.types import Outcome, Processed, ShardSpec
 
 _PROGRESS_EVERY_S = 0.5
 
@@ -20,18 +25,37 @@ class InlineLauncher:
 
     async def run(self, mission: Mission, shards: ShardQueue, control: Control) -> None:
         """Run all shards."""
-        job = mission.job
-        engine_context = open_engine(
-            job.built, job.plan, mission.spool, save_caption=job.save_caption
-        )
-        async with engine_context as engine, anyio.create_task_group() as tasks:
-            tasks.start_soon(_tell_progress, engine, control)
-            async with run_shards(
-                engine, job, _specs(shards), folder=mission.folder, drain=control.drain
-            ) as reports:
-                async for report in reports:
-                    await shards.done(report.to_json())
-            tasks.cancel_scope.cancel()
+        reader = mission.job.reader()
+        source = partial(table_rows, reader=reader, specs=_specs(shards))
+        await run_inline(mission, reader.column_types(), source, control, shards.done)
+
+
+async def run_inline(
+    mission: Mission,
+    column_types: pa.Schema,
+    source: RowSource,
+    control: Control,
+    done: Callable[[Mapping[str, Any]], Awaitable[None]],
+) -> None:
+    """Run the rows of ``source`` through an engine in this process; ``done`` gets the reports."""
+    job = mission.job
+    site = open_site(job, column_types, mission.folder, mission.identity)
+    watch = None if control.outcome is None else partial(_tell_outcome, control.outcome)
+    async with (
+        open_engine(job.built, job.plan, mission.spool, save_caption=job.save_caption) as engine,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(_tell_progress, engine, control)
+        async with run_shards(engine, site, source, drain=control.drain, watch=watch) as reports:
+            async for report in reports:
+                await done(report.to_json())
+        tasks.cancel_scope.cancel()
+
+
+async def _tell_outcome(
+    tell: Callable[[Mapping[str, Any]], None], outcome: Outcome[Processed]
+) -> None:
+    tell(outcome_line(outcome))
 
 
 async def _specs(shards: ShardQueue) -> AsyncIterator[ShardSpec]:

@@ -20,13 +20,15 @@ from asyncv2d.types import ShardSpec
 class Mission:
     """A job and the folders to work in.
 
-    ``folder`` takes unfinished shards, on the file system of the output folder; ``spool`` takes
-    bodies. Whoever made them removes them.
+    ``folder`` takes unfinished shards, on the file system of the output folder if that is on this
+    machine; ``spool`` takes bodies. Whoever made them removes them. ``identity`` stands for all
+    that decides what the rows become.
     """
 
     job: Job
     folder: Path
     spool: SpoolFolders
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Control:
     report: Callable[[Mapping[str, Any]], None]
     progress: Callable[[Mapping[str, Any]], None]
     log: Callable[[str], None]
+    outcome: Callable[[Mapping[str, Any]], None] | None = None
     drain: anyio.Event = field(default_factory=anyio.Event)
 
 

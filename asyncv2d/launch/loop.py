@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from asyncv2d.engine import Engine, open_engine
 from asyncv2d.job import Job
 from asyncv2d.launch import protocol
 from asyncv2d.progress import snapshot
-from asyncv2d.shard import run_shards
+from asyncv2d.publish import open_site
+from asyncv2d.record import outcome_line
+from asyncv2d.shard import run_shards, table_rows
 from asyncv2d.spool import SpoolFolders
-from asyncv2d.types import RunError, ShardSpec
+from asyncv2d.types import Outcome, Processed, RunError, ShardSpec
 
 _PROGRESS_EVERY_S = 0.5
 _MANY_FILES = 65536
@@ -47,7 +50,7 @@ class LoopProcess:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._listen, tasks.cancel_scope)
                 try:
-                    await self._run_job(job, folder, spool)
+                    await self._run_job(job, spool, folder, first["identity"])
                 except (RunError, BaseExceptionGroup) as error:
                     if (foreseen := RunError.found_in(error)) is None:
                         raise
@@ -56,16 +59,22 @@ class LoopProcess:
                     spool.remove()  # also if the launcher was killed
                 tasks.cancel_scope.cancel()
 
-    async def _run_job(self, job: Job, folder: Path, spool: SpoolFolders) -> None:
+    async def _run_job(self, job: Job, spool: SpoolFolders, folder: Path, identity: str) -> None:
+        reader = job.reader()
+        site = open_site(job, reader.column_types(), folder, identity)
+        source = partial(table_rows, reader=reader, specs=self._specs())
+        watch = None if job.outcomes is None else self._tell_outcome
         engine_context = open_engine(job.built, job.plan, spool, save_caption=job.save_caption)
         async with engine_context as engine, anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell_progress, engine)
-            specs = self._specs()
-            async with run_shards(engine, job, specs, folder=folder, drain=self._drain) as reports:
+            async with run_shards(engine, site, source, drain=self._drain, watch=watch) as reports:
                 async for report in reports:
                     await self._say({"report": report.to_json()})
             await self._say({"progress": snapshot(engine)})
             tasks.cancel_scope.cancel()
+
+    async def _tell_outcome(self, outcome: Outcome[Processed]) -> None:
+        await self._say({"outcome": outcome_line(outcome)})
 
     async def _specs(self) -> AsyncIterator[ShardSpec]:
         while True:

@@ -94,7 +94,8 @@ class _Place:
         spool = self._mission.spool.within(f"loop-{self._number}")
         return {
             "job": self._mission.job.model_dump(mode="json"),
-            "folder": str(self._mission.folder / f"loop-{self._number}"),
+            "folder": str(self._mission.folder),
+            "identity": self._mission.identity,
             "spool": {"fast": str(spool.fast), "large": str(spool.large)},
         }
 
@@ -106,6 +107,9 @@ class _Place:
         elif "progress" in message:
             self._states[self._number] = message["progress"]
             self._control.progress(merged(self._states.values()))
+        elif "outcome" in message:
+            if self._control.outcome is not None:
+                self._control.outcome(message["outcome"])
         elif "error" in message:
             kind = UserError if message["code"] == UserError.exit_code else RunError
             raise kind(*message["error"])

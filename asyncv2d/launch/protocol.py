@@ -2,7 +2,8 @@
 
 launcher → loop: the job first, then ``{"shard": …}`` or ``{"end": true}`` for each ``want``, and
 ``{"drain": true}`` at any time. The launcher's end of the pipe closing means: cancel.
-loop → launcher: ``{"want": true}``, ``{"report": …}``, ``{"progress": …}``, ``{"error": …}``.
+loop → launcher: ``{"want": true}``, ``{"report": …}``, ``{"progress": …}``, ``{"error": …}``,
+and ``{"outcome": …}`` where these are wanted.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class Dataset:
     @property
     def names(self) -> list[str]:
         """All files."""
-        return sorted(path.name for path in self.folder.iterdir())
+        return sorted(path.name for path in self.folder.iterdir() if path.name[0] != "_")
 
     @property
     def parts(self) -> Mapping[str, bytes]:
@@ -225,7 +225,6 @@ def assert_nothing_left(job: Job, pids: Iterable[int], spool: Path, until: Until
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     assert not spool.exists()
     assert not list(job.tmp_dir.glob("*"))
-    assert not (job.dataset().folder / "_tmp").exists()
 
 
 class TestFaults:
@@ -395,6 +394,8 @@ def test_killed_as_a_whole_and_started_again(job: Job, server: Server, until: Un
     assert_nothing_left(job, [], spool, until)
     assert [server.count(f"ok/one-scene.mp4?row={row}") for row in (0, 1)] == [1, 1]
     assert server.count("hold/one-scene.mp4") == 2
+    assert server.hits.total() == len(urls) + 1
+    assert not (job.dataset().folder / "_tmp").exists()
     assert job.start("undisturbed", **SHARDED).code == 0
     job.dataset().assert_equals(job.dataset("undisturbed"))
 

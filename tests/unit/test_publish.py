@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,11 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from asyncv2d.job import Job, make_job
-from asyncv2d.publish import OpenShard
+from asyncv2d.publish import OpenShard, Site, open_site
 from asyncv2d.published import published, remove_dataset
 from asyncv2d.types import Blob, Cause, Failed, Ok, Processed, Row, Sample, ShardSpec
 
-COLUMNS = pa.schema([("url", pa.string())])
 SPEC = ShardSpec(7, "urls.csv", 0, 2)
 GOOD = Ok(Row(0, "00007000", "u"), Processed([Sample("00007000", {"mp4": Blob.of(b"v")}, {})]))
 BAD = Failed(Row(1, "00007001", "v"), "fetch", Cause.DNS, "no such host")
@@ -30,11 +31,22 @@ def job(tmp_path: Path) -> Job:
 
 
 @pytest.fixture
-def shard(job: Job, tmp_path: Path) -> OpenShard:
-    """A shard of two rows that has begun."""
-    shard = OpenShard(job, SPEC, COLUMNS, tmp_path / "work", started=1.0)
+def site(job: Job, tmp_path: Path) -> Site:
+    """A place to make its shards."""
+    return open_site(job, pa.schema([("url", pa.string())]), tmp_path / "work", "made of this")
+
+
+def begun(site: Site, rows: int | None = 2) -> OpenShard:
+    """A shard of two rows that has begun, or that goes on."""
+    shard = OpenShard(site, SPEC, rows, started=1.0)
     shard.begin()
     return shard
+
+
+@pytest.fixture
+def shard(site: Site) -> OpenShard:
+    """A shard of two rows that has begun."""
+    return begun(site)
 
 
 def names(folder: Path) -> list[str]:
@@ -79,6 +91,62 @@ def test_given_up(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     assert names(Path(job.output_folder)) == []
 
 
+def test_gone_on_with(shard: OpenShard, site: Site, job: Job) -> None:
+    """A shard that a killed process left has its finished rows, and no others."""
+    shard.add(GOOD)
+    shard.abandon()
+    with (site.folder / "00007" / "00007.tar").open("ab") as file:
+        file.write(b"half a sample")
+    with (site.folder / "00007" / "journal.jsonl").open("a") as file:
+        file.write('{"index": 1, "posi')
+    again = begun(site)
+    assert [again.is_done(index) for index in (0, 1)] == [True, False]
+    again.restore(GOOD.row)
+    again.add(BAD)
+    again.publish()
+    output = Path(job.output_folder)
+    assert pq.read_table(output / "00007.parquet")["key"].to_pylist() == ["00007000", "00007001"]
+    with tarfile.open(output / "00007.tar") as archive:
+        assert archive.getnames() == ["00007000.mp4"]
+    assert json.loads((output / "00007_stats.json").read_text())["samples"] == 1
+
+
+@pytest.mark.parametrize("moved", [[], ["00007.tar"], ["00007.tar", "00007.parquet"]])
+def test_killed_while_it_was_published(
+    shard: OpenShard, site: Site, job: Job, moved: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was moved already stays where it is, and the rest follows; no row is asked for again."""
+    shard.add(GOOD)
+    shard.add(BAD)
+    output = Path(job.output_folder)
+
+    def move(source: Path, target: Path) -> None:
+        if source.name not in moved:
+            raise KeyboardInterrupt
+        source.rename(target / source.name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("asyncv2d.publish._move", move)
+        with pytest.raises(KeyboardInterrupt):
+            shard.publish()
+    shard.abandon()
+    again = begun(site)
+    for row in (GOOD.row, BAD.row):
+        assert again.is_done(row.index)
+        again.restore(row)
+    again.publish()
+    assert names(output) == ["00007.parquet", "00007.tar", "00007_stats.json"]
+
+
+def test_made_of_something_else(shard: OpenShard, site: Site) -> None:
+    """What was begun with another configuration or table is dropped."""
+    shard.add(GOOD)
+    shard.abandon()
+    other = begun(replace(site, identity="made of that"))
+    assert not other.is_done(0)
+    other.abandon()
+
+
 @pytest.mark.parametrize("sent", [0, 1, 3])
 def test_an_input_that_has_changed(shard: OpenShard, sent: int) -> None:
     """A shard of other rows than were counted is not published."""
@@ -95,6 +163,7 @@ def test_the_output_folder_is_gone(shard: OpenShard, job: Job) -> None:
     shard.add(BAD)
     with pytest.raises(FileNotFoundError):
         shard.publish()
+    shard.give_up("the output folder is gone")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncv2d.report import Figures, ShardReport, Summary
+from asyncv2d.report import Figures, ShardReport, Summary, row_figures
 from asyncv2d.types import Blob, Cause, Failed, Ok, Outcome, Processed, Row, Sample
 
 FACTS = {"bytes_downloaded": 10, "frames_decoded": 3, "http_status": 200}
@@ -24,7 +24,7 @@ def report(outcomes: list[Outcome[Processed]], shard: int = 0, error: str | None
     """The report of a shard of these outcomes, as it is sent."""
     figures = Figures()
     for outcome in outcomes:
-        figures.count(outcome)
+        figures.add(row_figures(outcome))
     return json.dumps(ShardReport(shard, figures, 5.0, 8.0, error).to_json())
 
 
