@@ -20,7 +20,7 @@ class UnpublishedError(RuntimeError):
 
 
 def download(
-    url_list: str | Path,
+    url_list: str | Path | Sequence[str],
     output_folder: str | Path = "dataset",
     output_format: str = "files",
     input_format: str | None = None,
@@ -33,6 +33,8 @@ def download(
     enable_wandb: bool = False,
     wandb_project: str = "video2dataset",
     incremental_mode: str = "incremental",
+    retry_causes: Sequence[str] | None = None,
+    allow_changed: bool = False,
     max_shard_retry: int = 1,
     tmp_dir: str | Path = "/tmp",
     config: str | Path | Mapping[str, Any] = "default",
@@ -46,8 +48,10 @@ def download(
     """
     arguments: dict[str, Any] = dict(locals())
     config = arguments.pop("config")
-    for name in ("url_list", "output_folder", "tmp_dir"):
+    for name in ("output_folder", "tmp_dir"):
         arguments[name] = str(arguments[name])
+    if isinstance(url_list, Path):
+        arguments["url_list"] = str(url_list)
     summary = run_job(make_job(arguments, config))
     if summary.interrupted:
         raise KeyboardInterrupt

@@ -29,7 +29,11 @@ app = typer.Typer(
 )
 
 UrlArgument = Annotated[
-    str | None, typer.Argument(help="The input table: csv, tsv, txt, jsonl or parquet.")
+    str | None,
+    typer.Argument(
+        help="The input: a table (csv, tsv, txt, json, jsonl, parquet), a folder or pattern of"
+        " tables or of an earlier dataset's tars; local or a URL; -: stdin."
+    ),
 ]
 UrlOption = Annotated[str | None, typer.Option("--url_list", help="The same, as an option.")]
 Config = Annotated[str, typer.Option("--config", help="YAML file with the configuration.")]
@@ -37,8 +41,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key of the configuration: section.key=value."),
 ]
-OutputFolder = Annotated[str, typer.Option("--output_folder", help="Folder of the dataset.")]
-OutputFormat = Annotated[str, typer.Option("--output_format", help="files, webdataset or dummy.")]
+OutputFolder = Annotated[
+    str,
+    typer.Option("--output_folder", help="Folder or URL of the dataset; -: a tar on stdout."),
+]
+OutputFormat = Annotated[
+    str,
+    typer.Option("--output_format", help="files, webdataset, parquet, tfrecord or dummy."),
+]
 InputFormat = Annotated[
     str | None,
     typer.Option("--input_format", help="Format of the table; guessed from its name if not given."),
@@ -66,8 +76,27 @@ WandbProject = Annotated[str, typer.Option("--wandb_project", help="Project to l
 IncrementalMode = Annotated[
     str,
     typer.Option(
-        "--incremental_mode", help="incremental: keep published shards. overwrite: begin anew."
+        "--incremental_mode",
+        help="incremental: keep published shards. overwrite: begin anew. retry_failed: try failed"
+        " rows again.",
     ),
+]
+RetryCauses = Annotated[
+    str | None,
+    typer.Option(
+        "--retry_causes",
+        help="Causes to try again: timeout,http_5xx. Without it: those where that may help.",
+    ),
+]
+AllowChanged = Annotated[
+    bool,
+    typer.Option(
+        "--allow_changed", help="Go on with a dataset of another table or configuration."
+    ),
+]
+Outcomes = Annotated[
+    str | None,
+    typer.Option("--outcomes", help="jsonl: print what became of each row, as a line of JSON."),
 ]
 MaxShardRetry = Annotated[
     int, typer.Option("--max_shard_retry", help="Further tries of a shard not published.")
@@ -98,6 +127,9 @@ def _with_job(action: Callable[[Job], int], *, table: str | None = None) -> Call
         enable_wandb: EnableWandb = "False",
         wandb_project: WandbProject = "video2dataset",
         incremental_mode: IncrementalMode = "incremental",
+        retry_causes: RetryCauses = None,
+        allow_changed: AllowChanged = False,
+        outcomes: Outcomes = None,
         max_shard_retry: MaxShardRetry = 1,
         tmp_dir: TmpDir = "/tmp",
     ) -> None:
@@ -123,6 +155,9 @@ _NAMES = {
     "enable_wandb",
     "wandb_project",
     "incremental_mode",
+    "retry_causes",
+    "allow_changed",
+    "outcomes",
     "max_shard_retry",
     "tmp_dir",
 }
@@ -142,12 +177,18 @@ def _job(arguments: dict[str, Any], config: str, overrides: Sequence[str]) -> Jo
 
     arguments["enable_wandb"] = arguments["enable_wandb"].lower() in ("true", "1", "yes")
     arguments["encode_formats"] = _json_value(arguments, "encode_formats")
+    if arguments["retry_causes"] is not None:
+        arguments["retry_causes"] = _names(arguments["retry_causes"])
     columns = arguments["save_additional_columns"]
     if columns is not None and not columns.lstrip().startswith("["):
-        arguments["save_additional_columns"] = [name.strip() for name in columns.split(",")]
+        arguments["save_additional_columns"] = _names(columns)
     else:
         arguments["save_additional_columns"] = _json_value(arguments, "save_additional_columns")
     return make_job(arguments, config, overrides)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _json_value(arguments: dict[str, Any], name: str) -> Any:
@@ -165,7 +206,7 @@ def _download(job: Job) -> int:
     from asyncv2d.display import display
     from asyncv2d.run import run_job
 
-    with display() as watcher:
+    with display(outcomes=sys.stderr if job.writes_stdout else sys.stdout) as watcher:
         summary = run_job(job, watcher)
     for line in summary.lines():
         typer.echo(line, err=True)
@@ -184,6 +225,18 @@ def _plan(job: Job) -> int:
 
 app.command("download")(_with_job(_download))
 app.command("plan")(_with_job(_plan, table=_ANY_TABLE))
+
+
+@app.command()
+def stats(
+    dataset: Annotated[str, typer.Argument(help="Folder or URL of the dataset.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Say what a dataset holds, and which rows failed and why."""
+    from asyncv2d.stats import main as describe
+
+    with _errors_as_lines():
+        typer.echo(describe(dataset, as_json=as_json))
 
 
 @app.command()

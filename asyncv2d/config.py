@@ -53,6 +53,9 @@ class Reading(Settings):
     on_corrupt: Literal["fail", "keep"] = "fail"
     """What to do with a file that is cut off or damaged: ``keep`` uses what comes before the
     damage."""
+    on_bad_row: Literal["fail", "skip"] = "fail"
+    """What to do with a line of the input that cannot be read: ``fail`` stops the run, ``skip``
+    makes it a failed row (cause ``bad_row``) that says which line it was, and goes on."""
     sampler: None = None
     """Kept for video2dataset's files, which have null here."""
 
@@ -64,10 +67,18 @@ class Storage(Settings):
     """Rows of the input in one shard."""
     oom_shard_count: int = Field(default=5, gt=0, le=18)
     """Digits of a shard's number in file names and keys."""
+    max_shard_bytes: int | None = Field(default=None, gt=0)
+    """Bytes of samples at which a shard of rows from stdin is closed; null: no limit. Shards of a
+    table are fixed slices of it."""
+    max_shard_age: float | None = Field(default=None, gt=0)
+    """Seconds after its first row at which a shard of rows from stdin is closed; null: no limit."""
     captions_are_subtitles: bool = False
     """Make a clip of every subtitle, with its text as caption."""
     encoder: Encoder = Field(default_factory=Encoder)
     """How clips are encoded, where they have to be."""
+    parquet_media: Literal["binary", "struct"] = "binary"
+    """Media in Parquet: ``binary``: columns of bytes. ``struct``: of bytes and path, which Hugging
+    Face's ``datasets`` opens as Video, Audio and Image."""
 
     @property
     def key_format(self) -> KeyFormat:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -21,8 +21,9 @@ _PLAIN_EVERY_S = 10.0
 class Display:
     """A watcher that prints to stderr."""
 
-    def __init__(self, console: Console, live: Progress | None) -> None:
+    def __init__(self, console: Console, live: Progress | None, outcomes: TextIO) -> None:
         self._console = console
+        self._outcomes = outcomes
         self._live = live
         self._task = live.add_task("starting") if live else None
         self._last_plain = time.monotonic()
@@ -56,9 +57,9 @@ class Display:
         self._console.print(text)
 
     def outcome(self, line: Mapping[str, Any]) -> None:
-        """Print a line of JSON on stdout."""
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        """Print a line of JSON."""
+        self._outcomes.write(json.dumps(line) + "\n")
+        self._outcomes.flush()
 
     def _line(self) -> str:
         """About 75 characters, so that it fits a small terminal."""
@@ -76,12 +77,13 @@ class Display:
 
 
 @contextmanager
-def display(*, quiet: bool = False) -> Iterator[Display]:
-    """A display on stderr for the time of a run."""
+def display(*, quiet: bool = False, outcomes: TextIO | None = None) -> Iterator[Display]:
+    """A display on stderr for the time of a run; ``outcomes`` takes those of rows, if asked for."""
+    outcomes = outcomes or sys.stdout
     console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
-        yield Display(console, None)
+        yield Display(console, None, outcomes)
         return
     columns = (TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as live:
-        yield Display(console, live)
+        yield Display(console, live, outcomes)

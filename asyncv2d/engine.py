@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 from asyncv2d.budget import ByteBudget
 from asyncv2d.calls import prepare, process
 from asyncv2d.config import Config
+from asyncv2d.fetching import open_fetchers
 from asyncv2d.pipeline import Pipeline, Stage
 from asyncv2d.plan import Plan
-from asyncv2d.ports import Fetch, FetchContext, Fetcher
+from asyncv2d.ports import FetchContext
 from asyncv2d.record import complete
-from asyncv2d.registry import load, names
 from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.task import METADATA, Task, sendable
-from asyncv2d.types import Blob, Body, Cause, Fetched, ItemError, Processed, Row, Sample
+from asyncv2d.types import Blob, Body, Cause, Fetched, ItemError, Processed, Sample
 from asyncv2d.workers import WorkerDiedError, WorkerPool, open_pool
 
 _DOWNLOAD_DEADLINE_FACTOR = 4
@@ -51,7 +50,7 @@ async def open_engine(
         work = _Subsample(config, plan, pool, folders.fast, save_caption=save_caption)
         fetch = Stage(
             name="fetch",
-            open=lambda: _open_fetchers(config, context),
+            open=lambda: open_fetchers(config, context),
             concurrency=distribution.downloads,
             timeout_s=_download_deadline(config),
         )
@@ -74,46 +73,6 @@ def _download_deadline(config: Config) -> float:
     """A deadline behind the fetchers' own ones, so that a fetcher without any cannot hang."""
     reading = config.reading
     return reading.total_timeout * (reading.retries + 1) * _DOWNLOAD_DEADLINE_FACTOR
-
-
-@asynccontextmanager
-async def _open_fetchers(
-    config: Config, context: FetchContext
-) -> AsyncIterator[Callable[[Row], Awaitable[Fetched]]]:
-    async with AsyncExitStack() as stack:
-        by_scheme: dict[str, Fetch] = {}
-        for name in names("fetch"):
-            fetcher = _fetcher(name, config)
-            fetch = await stack.enter_async_context(fetcher.open(context))
-            by_scheme.update(dict.fromkeys(fetcher.schemes, fetch))
-
-        async def fetch_row(row: Row) -> Fetched:
-            return await _choose(by_scheme, row)(row)
-
-        yield fetch_row
-
-
-def _fetcher(name: str, config: Config) -> Fetcher:
-    """The fetcher, with the keys of ``reading`` that it has too."""
-    cls = load("fetch", name)
-    reading = config.reading.model_dump()
-    known = {key: value for key, value in reading.items() if key in cls.model_fields}
-    return cast(Fetcher, cls.model_validate(known))
-
-
-def _choose(by_scheme: Mapping[str, Fetch], row: Row) -> Fetch:
-    url = row.url
-    if row.problem is not None:
-        raise ItemError(Cause.BAD_ROW, row.problem)
-    if not url:
-        raise ItemError(Cause.BAD_URL, "the row has no URL")
-    try:
-        scheme = urlsplit(url).scheme.lower() if "://" in url or url.startswith("file:") else ""
-    except ValueError as error:
-        raise ItemError(Cause.BAD_URL, f"the URL is malformed: {error}") from None
-    if scheme not in by_scheme:
-        raise ItemError(Cause.BAD_URL, f"nothing here fetches {scheme}:// URLs")
-    return by_scheme[scheme]
 
 
 class _Subsample:
@@ -142,11 +101,11 @@ class _Subsample:
         yield self._subsample
 
     async def _subsample(self, fetched: Fetched) -> Processed:
-        source = fetched.media["video"]
         folder = self._spool / f"row-{next(self._numbers)}"
+        sources = list(fetched.media.values())
         try:
-            processed = await self._process(fetched, source, folder)
-            samples = [_owned(sample, source) for sample in processed.samples]
+            processed = await self._process(fetched, folder)
+            samples = [_owned(sample, sources) for sample in processed.samples]
             facts = {**_download_facts(fetched), **processed.facts}
             processed = replace(processed, samples=samples, facts=facts)
             completed = complete(fetched, processed, save_caption=self._save_caption)
@@ -157,15 +116,24 @@ class _Subsample:
                 error.facts = {**_download_facts(fetched), **error.facts}
                 error.attempts = max(error.attempts, fetched.attempts)
             raise
-        if not any(source in sample.parts.values() for sample in completed.samples):
-            fetched.close()
+        handed_on = [body for sample in completed.samples for body in sample.parts.values()]
+        for source in sources:
+            if source not in handed_on:
+                source.close()
         return completed
 
-    async def _process(self, fetched: Fetched, body: Body, folder: Path) -> Processed:
-        row = fetched.row
-        known = {**row.columns, **fetched.info}
-        metadata = {name: known[name] for name in METADATA if known.get(name) is not None}
-        task = Task(row.key, sendable(body), metadata, self._plan, folder)
+    async def _process(self, fetched: Fetched, folder: Path) -> Processed:
+        row, media = fetched.row, fetched.media
+        if not self._plan.reads_media:
+            return Processed([Sample(row.key, {}, {})])
+        body, sound = media.get("video"), media.get("audio")
+        if body is None:
+            body, sound = sound, None
+        if body is None:
+            raise ItemError(Cause.NOT_MEDIA, "the row has neither a video nor sound")
+        metadata = _metadata(fetched)
+        separate = None if sound is None else sendable(sound)
+        task = Task(row.key, sendable(body), metadata, self._plan, folder, separate)
         for attempt in range(1, self.attempts + 1):
             try:
                 processed = await self._pool.run(process, task, timeout_s=self._timeout)
@@ -181,20 +149,28 @@ class _Subsample:
         raise failure
 
 
+def _metadata(fetched: Fetched) -> dict[str, Any]:
+    """What is known of a video beforehand and says how to cut it."""
+    row = fetched.row
+    known = {**row.columns, **fetched.info}
+    if row.parts is not None and known.get("receipt") is not None:
+        known.pop("clips", None)  # they were cut from the video by the earlier job
+    return {name: known[name] for name in METADATA if known.get(name) is not None}
+
+
 def _download_facts(fetched: Fetched) -> dict[str, Any]:
     return {"bytes_downloaded": fetched.size, "http_status": fetched.info.get("http_status")}
 
 
-def _owned(sample: Sample, source: Body) -> Sample:
+def _owned(sample: Sample, sources: Sequence[Body]) -> Sample:
     """The worker's sample with owners: parts in the spool are deleted when they are closed."""
-    return replace(
-        sample, parts={name: _owned_body(body, source) for name, body in sample.parts.items()}
-    )
+    parts = {name: _owned_body(body, sources) for name, body in sample.parts.items()}
+    return replace(sample, parts=parts)
 
 
-def _owned_body(body: Body, source: Body) -> Body:
-    if body == source:
-        return source
+def _owned_body(body: Body, sources: Sequence[Body]) -> Body:
+    if body in sources:
+        return sources[sources.index(body)]
     path = body.path if isinstance(body, Blob) else None
     if path is None:
         return body

@@ -33,7 +33,7 @@ def made_of(job: Job) -> dict[str, Any]:
         "subsampling": {name: _settings(stage) for name, stage in config.subsampling.items()},
         "reading": _settings(config.reading, include=set(_READING)),
         "storage": _settings(config.storage),
-        "input": _input(getattr(job.reader(), "paths", ())),
+        "input": _input([] if job.reads_stdin else job.inputs[1]),
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain

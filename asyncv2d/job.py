@@ -12,31 +12,40 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from asyncv2d import config as configuration
 from asyncv2d.codecs import check_formats
 from asyncv2d.config import Config
+from asyncv2d.inputs import STDIN, find_inputs
 from asyncv2d.plan import Plan
-from asyncv2d.ports import Reader, Settings, Writer
+from asyncv2d.ports import Reader, Settings, StreamWriter, Writer
 from asyncv2d.problems import of_validation
 from asyncv2d.registry import did_you_mean, load, names
-from asyncv2d.types import UserError
+from asyncv2d.types import Cause, UserError
 
-_SUFFIX_FORMATS = {"tab": "tsv", "pq": "parquet", "ndjson": "jsonl", "text": "txt"}
+STDOUT = "-"
+RETRY_OF = "retry_of"
+"""Column with the key of the row of which this one is another try."""
+RETRY_TABLE = "retry.parquet"
+"""The table of rows to try again, in the folder for unfinished work."""
+_WRITTEN = ("key", "status", "error_message")  # what every sample's JSON has of its own
 
 
 class Job(Settings):
     """What to do; can be sent to another process as JSON."""
 
-    url_list: str
-    """The input table: a file, or a folder of files of one format."""
+    url_list: str | tuple[str, ...]
+    """The input table: a file, a folder, or a pattern such as ``data/*.parquet``; local, or a URL
+    such as ``s3://…``; or several of those. All files are of one format. ``-``: rows from stdin, as
+    they arrive."""
     output_folder: str = "dataset"
-    """Folder of the dataset."""
+    """Folder of the dataset: local, or a URL such as ``s3://…``. ``-``: no folder, but a stream of
+    samples on stdout, as one WebDataset tar."""
     output_format: str = "files"
-    """How samples are stored: files, webdataset or dummy."""
+    """How samples are stored: files, webdataset, parquet, tfrecord or dummy."""
     input_format: str | None = None
     """Format of the table; guessed from the file's name if not given."""
     encode_formats: Mapping[str, str] | None = None
     """Extension of each modality to write: ``{"video": "mp4", "audio": "m4a"}``; one that is not
     named is dropped. Sound may be m4a, mp3, wav, flac or opus."""
-    stage: Literal["download"] = "download"
-    """What kind of work this is."""
+    stage: Literal["download", "subset", "optical_flow", "whisper", "caption"] = "download"
+    """Taken for video2dataset's sake: what is to be done follows from the input."""
     url_col: str = "url"
     """Column of the URL."""
     caption_col: str | None = None
@@ -49,8 +58,15 @@ class Job(Settings):
     """Log to Weights & Biases; not available in this version."""
     wandb_project: str = "video2dataset"
     """Project to log to."""
-    incremental_mode: Literal["incremental", "overwrite"] = "incremental"
-    """``incremental``: published shards are left as they are. ``overwrite``: begin anew."""
+    incremental_mode: Literal["incremental", "overwrite", "retry_failed"] = "incremental"
+    """``incremental``: published shards are left as they are. ``overwrite``: begin anew.
+    ``retry_failed``: try failed rows of published shards again, as new shards."""
+    retry_causes: tuple[Cause, ...] | None = None
+    """Causes of the rows that ``retry_failed`` tries again; null: those where that may help."""
+    allow_changed: bool = False
+    """Go on with a dataset that was made from another table, or with another configuration."""
+    outcomes: Literal["jsonl"] | None = None
+    """Tell what became of each row, as a line of JSON."""
     max_shard_retry: int = Field(default=1, ge=0)
     """How often a shard that could not be published is tried again."""
     tmp_dir: str = "/tmp"
@@ -97,9 +113,7 @@ class Job(Settings):
 
     @field_validator("output_folder")
     @classmethod
-    def _local_output(cls, value: str) -> str:
-        if "://" in value:
-            raise ValueError("only folders of this machine are available in this version")
+    def _named_output(cls, value: str) -> str:
         if not value:
             raise ValueError("the output folder has no name")
         return value
@@ -119,9 +133,39 @@ class Job(Settings):
         """Whether samples get a .txt part."""
         return self.caption_col is not None or self.built.storage.captions_are_subtitles
 
-    def renamed_columns(self) -> dict[str, str]:
-        """Input columns to read, and their names in the output, in the order of the ledger."""
-        renamed = {name: name for name in self.save_additional_columns or ()}
+    @cached_property
+    def inputs(self) -> tuple[str, list[str]]:
+        """Format and files of the input. Raises UserError where there is no such input."""
+        return find_inputs(self.url_list, self.input_format)
+
+    @property
+    def reads_stdin(self) -> bool:
+        """Whether rows arrive on stdin."""
+        return self.url_list == STDIN
+
+    @property
+    def writes_stdout(self) -> bool:
+        """Whether samples go to stdout."""
+        return self.output_folder == STDOUT
+
+    @cached_property
+    def _takes_all_columns(self) -> bool:
+        """Whether rows are samples of an earlier dataset that keep whatever is known of them."""
+        if self.save_additional_columns is not None or self.reads_stdin:
+            return False
+        try:
+            return self.inputs[0] == "webdataset"
+        except UserError:  # raised again where the input is needed
+            return False
+
+    def renamed_columns(self, known: Sequence[str] = ()) -> dict[str, str]:
+        """Input columns to read, and their names in the output, in the order of the ledger.
+
+        ``known`` are those that the input has, where all of them are kept.
+        """
+        kept = known if self._takes_all_columns else self.save_additional_columns or ()
+        written = _WRITTEN if self._takes_all_columns else ()
+        renamed = {name: name for name in kept if name not in written}
         if self.clip_col is not None:
             renamed[self.clip_col] = "clips"
         if self.caption_col is not None:
@@ -130,16 +174,55 @@ class Job(Settings):
         renamed[self.url_col] = "url"
         return renamed
 
+    def named(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns of one record, by their names in the output."""
+        renamed = self.renamed_columns([*columns] if self._takes_all_columns else ())
+        return {new: columns.get(old) for old, new in renamed.items()}
+
     def writer(self) -> Writer:
-        """The writer of the output format."""
-        return cast(Writer, load("write", self.output_format)())
+        """The writer of the output format, with the keys of ``storage`` that it has too.
+
+        Raises UserError where it lacks a package.
+        """
+        plan, cls = self.plan, load("write", self.output_format)
+        known = {
+            **self.built.storage.model_dump(),
+            "extensions": [
+                *filter(None, (plan.image_format or plan.video_format, plan.audio_format))
+            ],
+            "captions": self.save_caption,
+        }
+        if "facts" in cls.model_fields:
+            from asyncv2d.record import fact_schema  # brings pyarrow, which others need not
+
+            as_given = plan.stills is not None and plan.stills.needs_subtitles
+            known["facts"] = fact_schema(times_as_given=as_given)
+        settings = {key: value for key, value in known.items() if key in cls.model_fields}
+        return cast(Writer, cls.model_validate(settings))
+
+    def stream_writer(self) -> StreamWriter:
+        """What writes samples to stdout."""
+        return cast(StreamWriter, load("write", "webdataset")())
 
     def reader(self) -> Reader:
         """The reader of the input. Raises UserError where there is no such input."""
-        paths = _input_files(Path(self.url_list), self.input_format)
-        name = self.input_format or _format_of(paths[0])
-        settings = {"paths": [str(path) for path in paths], "columns": [*self.renamed_columns()]}
-        return cast(Reader, load("read", name).model_validate(settings))
+        name, paths = self.inputs
+        known = {
+            "paths": paths,
+            "columns": ["*"] if self._takes_all_columns else self._read_columns(),
+            "on_bad_row": self.built.reading.on_bad_row,
+        }
+        cls = load("read", name)
+        settings = {key: value for key, value in known.items() if key in cls.model_fields}
+        return cast(Reader, cls.model_validate(settings))
+
+    def _read_columns(self) -> list[str]:
+        return [*([RETRY_OF] if self.retries_rows else ()), *self.renamed_columns()]
+
+    @property
+    def retries_rows(self) -> bool:
+        """Whether the input is a table of failed rows."""
+        return isinstance(self.url_list, str) and Path(self.url_list).name == RETRY_TABLE
 
 
 def make_job(arguments: Mapping[str, Any], config: Any, overrides: Sequence[str] = ()) -> Job:
@@ -157,6 +240,7 @@ def make_job(arguments: Mapping[str, Any], config: Any, overrides: Sequence[str]
     if problems:
         raise UserError(*problems)
     _ = job.plan  # raises where the formats and the subsamplers do not go together
+    job.writer()  # raises where a package is missing
     return job
 
 
@@ -165,24 +249,3 @@ def _known_stage(kind: Literal["read", "write"], name: str) -> str:
     if name not in known:
         raise ValueError(f"{name!r} is no known format{did_you_mean(name, known)}")
     return name
-
-
-def _input_files(path: Path, input_format: str | None) -> list[Path]:
-    if not path.exists():
-        raise UserError(f"{path}: no such input file")
-    if not path.is_dir():
-        return [path]
-    wanted = [input_format] if input_format else names("read")
-    files = sorted(file for file in path.iterdir() if _format_of(file, default="") in wanted)
-    if not files:
-        raise UserError(f"{path}: no {' or '.join(wanted)} file in this folder")
-    formats = sorted({_format_of(file) for file in files})
-    if len(formats) > 1:
-        raise UserError(f"{path}: {' and '.join(formats)} files; choose with --input_format")
-    return files
-
-
-def _format_of(path: Path, default: str = "csv") -> str:
-    suffix = path.suffix.removeprefix(".").lower()
-    suffix = _SUFFIX_FORMATS.get(suffix, suffix)
-    return suffix if suffix in names("read") else default

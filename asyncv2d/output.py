@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any, TextIO
 from asyncv2d.fingerprint import differences, digest, made_of
 from asyncv2d.job import Job
 from asyncv2d.published import WORK_FOLDER, published, remove_dataset
+from asyncv2d.store import Store, open_store
 from asyncv2d.types import UserError
 
 _MADE_OF = "_made_of.json"
@@ -25,26 +27,27 @@ def output_folder(job: Job) -> Iterator[tuple[Path, str]]:
     """Prepare the output folder: gives the folder for unfinished shards, and what they are made of.
 
     Shards that are not finished afterwards stay there for the next run. Raises UserError where the
-    folder cannot be used, another run uses it, or its dataset was made of something else.
+    output folder cannot be used, another run uses it, or its dataset was made of something else.
     """
-    output = Path(job.output_folder)
-    work = output / WORK_FOLDER
+    store = open_store(job.output_folder)
+    work = _work_folder(job, store)
     try:
         lock = _locked(work)
     except BlockingIOError:
-        raise UserError(f"{output}: another run is writing to this folder") from None
+        raise UserError(f"{store.url}: another run is writing to this folder") from None
     except OSError as error:
-        raise UserError(f"{output}: cannot be the output folder: {error.strerror}") from None
+        raise UserError(f"{store.url}: cannot be the output folder: {error.strerror}") from None
     unfinished = work / "shards"
     with lock:
         try:
+            store.prepare()
             now = made_of(job)
-            _check_same_making(job, output, now)
+            _check_same_making(job, store, now)
             if job.incremental_mode == "overwrite":
-                remove_dataset(output)
+                remove_dataset(store)
                 shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(exist_ok=True)
-            _write_whole(output / _MADE_OF, json.dumps(now, indent=4))
+            store.write(_MADE_OF, json.dumps(now, indent=4).encode())
             yield unfinished, digest(now)
         finally:
             with suppress(OSError):  # there are unfinished shards
@@ -53,36 +56,37 @@ def output_folder(job: Job) -> Iterator[tuple[Path, str]]:
                 shutil.rmtree(work)
 
 
-def _check_same_making(job: Job, output: Path, now: Mapping[str, Any]) -> None:
+def _work_folder(job: Job, store: Store) -> Path:
+    """Where unfinished shards lie: beside the finished ones if those are on this machine."""
+    if store.local_folder is not None:
+        return store.local_folder / WORK_FOLDER
+    name = hashlib.sha256(job.output_folder.encode()).hexdigest()[:16]
+    return Path(job.tmp_dir) / f"asyncv2d-unfinished-{name}"
+
+
+def _check_same_making(job: Job, store: Store, now: Mapping[str, Any]) -> None:
     """Refuse to add to a dataset what was made in another way."""
     if job.incremental_mode == "overwrite" or job.allow_changed:
         return
-    before = _read(output / _MADE_OF)
-    has_shards = published(output, job.built.storage.key_format)
-    changes = list(differences(before, now)) if before and has_shards else []
+    before = _known(store.read(_MADE_OF))
+    has_shards = before and published(store, job.built.storage.key_format)
+    changes = list(differences(before, now)) if has_shards else []
     if changes:
         shown = [*changes[:_MOST_SHOWN], *(["…"] if len(changes) > _MOST_SHOWN else [])]
         raise UserError(
-            f"{output}: holds a dataset that was made in another way; use another output_folder,"
+            f"{store.url}: holds a dataset that was made in another way; use another output_folder,"
             " --incremental_mode overwrite to begin anew, or --allow_changed to go on with it;"
             " what differs:",
             *(f"  {change}" for change in shown),
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _known(data: bytes | None) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
+        found = json.loads(data or b"")
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    aside = path.with_name(f"{path.name}.new")
-    aside.write_text(text)
-    aside.replace(path)
 
 
 def _locked(work: Path) -> TextIO:

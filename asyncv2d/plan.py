@@ -76,6 +76,12 @@ class Plan:
     output: Output
 
     @property
+    def reads_media(self) -> bool:
+        """Whether files are opened at all; else rows keep their metadata only."""
+        makes = self.wants_picture or self.audio_format is not None
+        return makes or self.detector is not None or bool(self.describers)
+
+    @property
     def cuts_are_clips(self) -> bool:
         """Whether every scene that is found becomes a clip."""
         return self.detector is not None and self.detector.cuts_are_clips

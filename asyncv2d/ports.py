@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -113,6 +113,23 @@ class ShardWriter(Protocol):
 
     def abandon(self) -> None:
         """Let go of everything unfinished, without deleting it; called instead of ``close``."""
+
+
+class StreamShard(Protocol):
+    """Takes samples one after the other for a stream."""
+
+    def write(self, sample: Sample) -> int:
+        """Append one sample; what is written is on its way when this returns."""
+
+    def finish(self) -> None:
+        """Write what ends the stream."""
+
+
+class StreamWriter(Protocol):
+    """Writes samples into a stream, such as a pipe."""
+
+    def stream(self, file: BinaryIO) -> StreamShard:
+        """Begin the stream."""
 
 
 class Writer(Protocol):

@@ -21,7 +21,7 @@ from asyncv2d.clock import Clock
 from asyncv2d.headers import headers, is_known
 from asyncv2d.media import AudioInfo, Probe, Size, VideoInfo
 from asyncv2d.truncation import is_truncated, looks_like_media
-from asyncv2d.types import Body, Cause, ItemError, LocalFile
+from asyncv2d.types import Body, Cause, FileSlice, ItemError
 
 # Playlists and other formats that name further files stay shut: URL lists come from strangers.
 _FORMATS = (
@@ -198,8 +198,8 @@ def _file(body: Body) -> BinaryIO:
 
 
 def _path(body: Body) -> str | None:
-    if isinstance(body, LocalFile):
-        return str(body.path)
+    if isinstance(body, FileSlice):
+        return None
     return None if body.path is None else str(body.path)
 
 

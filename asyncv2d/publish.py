@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,10 +14,11 @@ import pyarrow.parquet as pq
 
 from asyncv2d.job import Job
 from asyncv2d.journal import Entry, Journal
-from asyncv2d.ports import ShardWriter
+from asyncv2d.ports import ShardWriter, WrittenFile
 from asyncv2d.published import LEDGER, STATS
 from asyncv2d.record import Lines, input_schema, ledger_lines, ledger_table
 from asyncv2d.report import Figures, ShardReport, row_figures
+from asyncv2d.store import Store, open_store
 from asyncv2d.types import Failed, Ok, Processed, Row, ShardSpec
 
 _JOURNAL = "journal.jsonl"
@@ -29,7 +29,7 @@ class Site:
     """Where the shards of a job are made, and of what.
 
     ``schema`` has the input's columns. ``folder`` takes unfinished shards, on the file system of
-    the output folder if that is on this machine; what is begun there of another ``identity``
+    the dataset's ``store`` if that is on this machine; what is begun there of another ``identity``
     is dropped.
     """
 
@@ -37,11 +37,17 @@ class Site:
     schema: pa.Schema
     folder: Path
     identity: str
+    store: Store
+
+    def open(self, spec: ShardSpec, rows: int | None) -> OpenShard:
+        """A shard of so many rows (None: not known yet) that has not begun."""
+        return OpenShard(self, spec, rows, started=time.time())
 
 
 def open_site(job: Job, column_types: pa.Schema, folder: Path, identity: str) -> Site:
     """A place to make the shards of ``job``, whose reader says ``column_types``."""
-    return Site(job, input_schema(column_types, job.renamed_columns()), folder, identity)
+    schema = input_schema(column_types, job.renamed_columns(column_types.names))
+    return Site(job, schema, folder, identity, open_store(job.output_folder))
 
 
 class OpenShard:
@@ -54,11 +60,11 @@ class OpenShard:
     def __init__(self, site: Site, spec: ShardSpec, rows: int | None, *, started: float) -> None:
         self.id = spec.id
         self.error: str | None = None
-        self.place = site.folder
+        self.place = str(site.folder)
         self._job = site.job
         self._name = site.job.built.storage.key_format.shard_name(spec.id)
         self._schema = site.schema
-        self._output = Path(site.job.output_folder)
+        self._store = site.store
         self._folder = site.folder / self._name
         self._head = {"shard": asdict(spec), "identity": site.identity}
         self._writer: ShardWriter | None = None
@@ -68,6 +74,11 @@ class OpenShard:
         self._figures = Figures()
         self._lines: list[Lines] = []
         self._started = started
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes in the samples so far."""
+        return self._figures.bytes_written
 
     @property
     def complete(self) -> bool:
@@ -96,7 +107,7 @@ class OpenShard:
         self._figures.add(entry.figures)
         self._lines.append(entry.lines(row))
 
-    def add(self, outcome: Ok[Processed] | Failed) -> None:
+    def add(self, outcome: Ok[Processed] | Failed, seconds: float) -> None:
         """Write the samples of one row, and note its lines for the ledger."""
         self._out += 1
         if self._writer is None or self._journal is None:  # given up
@@ -105,7 +116,7 @@ class OpenShard:
         if isinstance(outcome, Ok):
             for sample in outcome.value.samples:
                 position = self._writer.write(sample)
-        figures, lines = row_figures(outcome), ledger_lines(outcome)
+        figures, lines = row_figures(outcome), ledger_lines(outcome, seconds)
         entry = Entry(outcome.row.index, position, lines.own, figures)
         self._journal.add(entry)
         self._figures.add(figures)
@@ -128,10 +139,9 @@ class OpenShard:
             )
         if self._journal.files is None:
             self._journal.closed(self._close())
-        for name in self._journal.files or ():
-            if (self._folder / name).exists():  # else it was moved before a process was killed
-                _move(self._folder / name, self._output)
-        _sync(self._output)
+        files = [WrittenFile(self._folder / name, name) for name in self._journal.files or ()]
+        # What is not there was moved before a process was killed.
+        self._store.publish([file for file in files if file.path.exists()])
         self._journal.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -174,21 +184,3 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.name != _JOURNAL:
             path.unlink()
-
-
-def _move(source: Path, output: Path) -> None:
-    """Move a file or folder into ``output``; its content reaches the disk before its name does."""
-    for path in source.rglob("*") if source.is_dir() else (source,):
-        _sync(path)
-    target = output / source.name
-    if target.is_dir():
-        shutil.rmtree(target)
-    source.rename(target)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

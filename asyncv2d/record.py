@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
+from asyncv2d.job import RETRY_OF
 from asyncv2d.types import Blob, Failed, Fetched, Json, Ok, Processed, Row, Sample
 
 _RECEIPT = pa.struct(
@@ -36,6 +37,8 @@ _OWN_COLUMNS = pa.schema(
         ("end", pa.float64()),
         ("frames", pa.int64()),
         ("duration", pa.float64()),
+        ("seconds", pa.float64()),
+        (RETRY_OF, pa.string()),
     ]
 )
 # The facts of samples, for formats that have a column for each. They are named as in the sample's
@@ -48,8 +51,7 @@ _FACT_COLUMNS = pa.schema(
         ("damage", pa.string()),
         ("cuts", pa.string()),  # JSON: a list for each frame rate
         ("cuts_seconds", pa.list_(pa.list_(pa.float64()))),
-        ("video_metadata", pa.string()),  # JSON: ffprobe's
-        ("keyframe_timestamps", pa.list_(pa.float64())),
+        ("video_metadata", pa.string()),  # JSON: ffprobe's, and the keyframes
         ("clip_subtitles", pa.string()),  # JSON: start, end, and the lines by language
         ("frame_time", pa.float64()),
         ("frame_subtitle", pa.string()),  # JSON: the lines by language
@@ -81,12 +83,25 @@ def _with_record(
         "yt_meta_dict": info.get("yt_meta_dict"),
         **_json_ready(sample.meta),
     }
-    record = {**_json_ready(_beside(row.columns, own)), **own}
+    columns = _json_ready(_columns_beside(row, own))
+    if row.parts is not None and own["yt_meta_dict"] is None:
+        del own["yt_meta_dict"]  # the earlier job's stays
+    record = {"yt_meta_dict": None, **columns, **own}
     parts = dict(sample.parts)
     if save_caption:
         parts["txt"] = Blob.of(_json_scalar(row.caption or "").encode())
     parts["json"] = Blob.of(json.dumps(record, indent=4, ensure_ascii=False).encode())
     return Sample(sample.key, parts, record)
+
+
+def _columns_beside(row: Row, own: Collection[str]) -> dict[str, Any]:
+    """The row's columns: what an earlier job found gives way to what this one has found.
+
+    A receipt of an earlier job says nothing of this sample, also where it has none of its own.
+    """
+    if row.parts is None:
+        return _beside(row.columns, {*own, "receipt"})
+    return {name: value for name, value in row.columns.items() if name != "receipt"}
 
 
 def _beside(columns: Mapping[str, Any], own: Container[str]) -> dict[str, Any]:
@@ -127,11 +142,13 @@ class Lines:
     own: Sequence[Mapping[str, Any]]
 
 
-def ledger_lines(outcome: Ok[Processed] | Failed) -> Lines:
-    """What the ledger says of one row."""
+def ledger_lines(outcome: Ok[Processed] | Failed, seconds: float | None = None) -> Lines:
+    """What the ledger says of one row, which took so many seconds."""
+    row = outcome.row
+    of_row: dict[str, Any] = {"seconds": seconds, RETRY_OF: row.retry_of}
     if isinstance(outcome, Failed):
         line = {
-            "key": outcome.row.key,
+            "key": row.key,
             "status": outcome.status,
             "error_message": _json_scalar(outcome.detail),
             "cause": outcome.cause.value,
@@ -139,10 +156,10 @@ def ledger_lines(outcome: Ok[Processed] | Failed) -> Lines:
             "attempts": outcome.attempts,
             **_row_facts(outcome.facts),
         }
-        return Lines(outcome.row, [line])
+        return Lines(row, [{**of_row, **line}])
     value = outcome.value
-    of_row = {"status": "success", "attempts": value.attempts, **_row_facts(value.facts)}
-    return Lines(outcome.row, [{**of_row, **_of_sample(sample)} for sample in value.samples])
+    of_row |= {"status": "success", "attempts": value.attempts, **_row_facts(value.facts)}
+    return Lines(row, [{**of_row, **_of_sample(sample)} for sample in value.samples])
 
 
 def outcome_line(outcome: Ok[Processed] | Failed) -> dict[str, Any]:
@@ -181,10 +198,13 @@ def _of_sample(sample: Sample) -> dict[str, Any]:
 def input_schema(schema: pa.Schema, renamed: Mapping[str, str]) -> pa.Schema:
     """The input's columns as they are stored: by their ``renamed`` names, of types that can be.
 
-    What Parquet cannot store is kept as JSON text.
+    What Parquet cannot store is kept as JSON text, and so is what an earlier job found.
     """
     kinds = {new: schema.field(old).type for old, new in renamed.items()}
-    return pa.schema([(name, _storable(kind)) for name, kind in kinds.items()])
+    found = {*_FACT_COLUMNS.names} - {*_MERGED}
+    return pa.schema(
+        [(name, pa.string() if name in found else _storable(kind)) for name, kind in kinds.items()]
+    )
 
 
 def _storable(kind: pa.DataType) -> pa.DataType:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
+from anyio import to_thread
 
-from asyncv2d.job import Job
+from asyncv2d.job import RETRY_TABLE, Job
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
 from asyncv2d.launch.processes import ProcessesLauncher
 from asyncv2d.output import output_folder
 from asyncv2d.published import published, published_rows
 from asyncv2d.report import Summary
-from asyncv2d.spool import spool_folders
+from asyncv2d.spool import SpoolFolders, spool_folders
+from asyncv2d.store import open_store
 from asyncv2d.types import RunError, ShardSpec, UserError
 
 
@@ -79,14 +82,16 @@ async def run_job_async(job: Job, watcher: Watcher) -> Summary:
     In the main thread the first SIGINT or SIGTERM drains and the second one cancels; the summary
     then says that the run was interrupted.
     """
-    shards = _shards(job)  # before anything is written: the input may be unusable
-    distribution = job.built.distribution
-    tmp_dir = Path(job.tmp_dir)
-    with (
-        spool_folders(tmp_dir, distribution.byte_budget) as spool,
-        output_folder(job) as (folder, identity),
-    ):
-        return await _Run(job, watcher).run(shards, Mission(job, folder, spool, identity))
+    shards = iter(()) if job.reads_stdin else _shards(job)  # the input may be unusable
+    run = _Run(job, watcher)
+    with spool_folders(Path(job.tmp_dir), job.built.distribution.byte_budget) as spool:
+        if job.writes_stdout:
+            return await run.to_stdout(shards, spool)
+        with output_folder(job) as (folder, identity):
+            mission = Mission(job, folder, spool, identity)
+            if job.incremental_mode == "retry_failed":
+                return await run.retry(shards, mission)
+            return await run.to_folder(shards, mission)
 
 
 class _Run:
@@ -97,8 +102,25 @@ class _Run:
         outcome = watcher.outcome if job.outcomes else None
         self._control = Control(self._report, watcher.progress, watcher.log, outcome)
 
-    async def run(self, shards: Iterator[ShardSpec], mission: Mission) -> Summary:
-        job, settings = self._job, self._job.built.distribution
+    async def to_stdout(self, shards: Iterator[ShardSpec], spool: SpoolFolders) -> Summary:
+        """Run all rows; their samples go to stdout."""
+        from asyncv2d.launch.streaming import run_to_stdout  # brings the engine
+        from asyncv2d.tar_out import ReaderGoneError
+
+        try:
+            await self._run(run_to_stdout(self._job, shards, spool, self._control))
+        except ReaderGoneError as error:
+            self._watcher.log(f"{error}: stopped")
+        return self._summary
+
+    async def to_folder(self, shards: Iterator[ShardSpec], mission: Mission) -> Summary:
+        """Run all rows; shards appear in the output folder."""
+        job, settings = mission.job, mission.job.built.distribution
+        if job.reads_stdin:
+            from asyncv2d.launch.streaming import run_from_stdin  # brings the engine
+
+            await self._run(run_from_stdin(mission, self._control))
+            return self._summary
         self._watcher.log(
             f"{settings.loop_count} loop process(es), each with {settings.downloads} downloads,"
             f" {settings.worker_count} worker process(es) and {settings.loop_budget >> 20} MiB"
@@ -106,19 +128,44 @@ class _Run:
         )
         queue = ShardQueue(self._to_do(shards), job.max_shard_retry, self._control)
         launcher = _LAUNCHERS[settings.distributor]()
+        await self._run(launcher.run(mission, queue, self._control))
+        return self._summary
+
+    async def retry(self, shards: Iterator[ShardSpec], mission: Mission) -> Summary:
+        """Try failed rows again, as shards behind all others."""
+        from asyncv2d.retry import write_retry_table  # brings pyarrow
+
+        job, store = mission.job, open_store(mission.job.output_folder)
+        table = mission.folder.parent / RETRY_TABLE
+        rows = await to_thread.run_sync(write_retry_table, job, store, table)
+        if rows is None:
+            self._watcher.log("no failed row is to be tried again")
+            return self._summary
+        done = published(store, job.built.storage.key_format)
+        first = max((*done, *(spec.id for spec in shards)), default=-1) + 1
+        again = Job.model_validate(
+            {**job.model_dump(), "url_list": str(table), "input_format": "parquet"}
+        )
+        specs = (replace(spec, id=first + spec.id) for spec in _shards(again))
+        identity = f"{mission.identity} {rows}"
+        return await self.to_folder(specs, replace(mission, job=again, identity=identity))
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work, and heed signals meanwhile."""
         with _one_error():
             async with anyio.create_task_group() as tasks:
                 if threading.current_thread() is threading.main_thread():
                     tasks.start_soon(self._heed_signals, tasks.cancel_scope)
-                await launcher.run(mission, queue, self._control)
+                await work
                 tasks.cancel_scope.cancel()
-        return self._summary
 
     def _to_do(self, shards: Iterator[ShardSpec]) -> Iterator[ShardSpec]:
-        output, keys = Path(self._job.output_folder), self._job.built.storage.key_format
-        done = published(output, keys)
+        store, keys = open_store(self._job.output_folder), self._job.built.storage.key_format
+        done = published(store, keys)
+        is_here = store.local_folder is not None  # elsewhere, one report after the other takes long
         for spec in shards:
-            if spec.id in done and self._is_same(spec, published_rows(output, keys, spec.id)):
+            rows = published_rows(store, keys, spec.id) if spec.id in done and is_here else None
+            if spec.id in done and self._is_same(spec, rows):
                 self._summary.skipped += 1
             else:
                 yield spec

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
+from typing import Protocol
 
 import anyio
 from anyio import to_thread
@@ -15,8 +16,8 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
 from asyncv2d.engine import Engine
+from asyncv2d.job import RETRY_OF, Job
 from asyncv2d.ports import Reader
-from asyncv2d.publish import OpenShard, Site
 from asyncv2d.report import ShardReport
 from asyncv2d.types import (
     Failed,
@@ -33,6 +34,61 @@ from asyncv2d.types import (
 _OPEN_SHARDS = 4
 _READ_BATCH = 500
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Shard(Protocol):
+    """A shard whose rows are coming in; see ``publish.OpenShard``."""
+
+    id: int
+    error: str | None
+    place: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has come out of the pipeline."""
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes in the samples so far."""
+
+    def begin(self) -> None:
+        """Make room for it, or go on with what is there."""
+
+    def is_done(self, index: int) -> bool:
+        """Whether this row was finished by an earlier process."""
+
+    def restore(self, row: Row) -> None:
+        """Take a row as it was finished before."""
+
+    def add(self, outcome: Ok[Processed] | Failed, seconds: float) -> None:
+        """Take the outcome of one row, and how long it took."""
+
+    def ends_after(self, rows: int) -> None:
+        """All rows were sent."""
+
+    def publish(self) -> None:
+        """Make the complete shard part of the dataset."""
+
+    def give_up(self, error: str) -> None:
+        """Say why it is not published, and forget what was written."""
+
+    def abandon(self) -> None:
+        """Let go of what was written; another process may go on with it."""
+
+    def report(self) -> ShardReport:
+        """The report as of now."""
+
+
+class Site(Protocol):
+    """Where shards are made."""
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+
+    def open(self, spec: ShardSpec, rows: int | None) -> Shard:
+        """A shard of so many rows (None: not known yet) that has not begun."""
+
 
 Watch = Callable[[Outcome[Processed]], Awaitable[None]]
 RowSource = Callable[["ShardRun"], AsyncIterator[Row]]
@@ -53,8 +109,8 @@ class ShardRun:
         self._reports = reports
         self._watch = watch
         self._keys = site.job.built.storage.key_format
-        self._columns = site.job.renamed_columns()
-        self._open: dict[int, OpenShard] = {}
+        self._open: dict[int, Shard] = {}
+        self._begun: dict[tuple[int, int], float] = {}
         self._slots = anyio.Semaphore(_OPEN_SHARDS)
         self._publishing: TaskGroup
 
@@ -77,47 +133,55 @@ class ShardRun:
             for shard in self._open.values():
                 shard.abandon()
 
-    async def begin(self, spec: ShardSpec, rows: int | None) -> OpenShard:
+    async def begin(self, spec: ShardSpec, rows: int | None) -> Shard:
         """Open a shard of so many rows (None: not known yet), once there is a place for it."""
         await self._slots.acquire()
-        shard = OpenShard(self._site, spec, rows, started=time.time())
+        shard = self._site.open(spec, rows)
         self._open[spec.id] = shard
         with costs_at_most(shard, "cannot write"):
             await to_thread.run_sync(shard.begin)
         return shard
 
-    def end(self, shard: OpenShard, rows: int) -> None:
+    def end(self, shard: Shard, rows: int) -> None:
         """All ``rows`` rows of a shard were sent."""
         shard.ends_after(rows)
         self._finish_if_complete(shard)
 
+    def restore(self, shard: Shard, row: Row) -> None:
+        """Take a row that an earlier process finished."""
+        del self._begun[row.shard, row.index]
+        shard.restore(row)
+
     def row(self, shard: int, index: int, record: Record) -> Row:
         """The record as a row."""
-        columns = {new: record.columns.get(old) for old, new in self._columns.items()}
+        columns = self._site.job.named(record.columns)
         url = columns["url"]
         text = url.strip() if isinstance(url, str) else "" if url is None else str(url)
         key = record.key or self._keys.key(shard, index)
-        return Row(index, key, text, columns, shard, record.parts, record.problem)
+        retry_of = record.columns.get(RETRY_OF) if self._site.job.retries_rows else None
+        self._begun[shard, index] = time.monotonic()
+        return Row(index, key, text, columns, shard, record.parts, record.problem, retry_of)
 
     async def _take(self, outcome: Ok[Processed] | Failed) -> None:
         """Hand one outcome to its shard, and finish the shard with its last one."""
         shard = self._open[outcome.row.shard]
+        seconds = time.monotonic() - self._begun.pop((outcome.row.shard, outcome.row.index))
         try:
             with costs_at_most(shard, "cannot write"):
-                await to_thread.run_sync(shard.add, outcome)
+                await to_thread.run_sync(shard.add, outcome, round(seconds, 3))
             if self._watch is not None:
                 await self._watch(outcome)
         finally:
             _close(outcome)
         self._finish_if_complete(shard)
 
-    def _finish_if_complete(self, shard: OpenShard) -> None:
+    def _finish_if_complete(self, shard: Shard) -> None:
         """A shard that was given up waits for its last row too: it may soon be tried again."""
         if shard.complete and self._open.get(shard.id) is shard:
             del self._open[shard.id]
             self._publishing.start_soon(self._publish, shard)
 
-    async def _publish(self, shard: OpenShard) -> None:
+    async def _publish(self, shard: Shard) -> None:
         """Publish beside the pipeline, which goes on with other shards."""
         if shard.error is None:
             with costs_at_most(shard, "cannot publish"):
@@ -140,14 +204,14 @@ async def table_rows(
                     sent += 1
                     row = run.row(spec.id, index, record)
                     if shard.is_done(index):
-                        shard.restore(row)
+                        run.restore(shard, row)
                     else:
                         yield row
         run.end(shard, sent)
 
 
 @contextmanager
-def costs_at_most(shard: OpenShard, what: str) -> Iterator[None]:
+def costs_at_most(shard: Shard, what: str) -> Iterator[None]:
     """Give the shard up where its reader or writer fails, however: the others go on.
 
     Nothing is hidden: the shard is tried again, and if that fails too, the summary says why and the

@@ -18,7 +18,8 @@ class Task:
     """One video and what to do with it.
 
     ``metadata`` is what is known of it beforehand, by the names in METADATA. ``spool``
-    is a folder to make for parts that are large; None keeps all parts in memory.
+    is a folder to make for parts that are large; None keeps all parts in memory. ``sound`` is where
+    the sound is taken from, if that is another file.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Task:
     metadata: Mapping[str, Any]
     plan: Plan
     spool: Path | None = None
+    sound: Body | None = None
 
 
 def sendable(body: Body) -> Body:

@@ -122,8 +122,8 @@ class UserError(RunError):
 class ShardSpec:
     """A fixed, contiguous slice of one input file: rows ``start`` to ``stop`` (exclusive).
 
-    ``offset`` is the byte at which row ``start`` begins, for formats that have no other way to
-    find a row.
+    ``offset`` is the byte (of the text, decompressed) at which row ``start`` begins, for formats
+    that have no other way to find a row; ``line`` counts the lines before it, for messages.
     """
 
     id: int
@@ -131,6 +131,7 @@ class ShardSpec:
     start: int
     stop: int
     offset: int = 0
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,21 +153,25 @@ class Record:
 
     columns: Mapping[str, Any]
     key: str | None = None
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, Part] | None = None
     problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the input; ``index`` is its place in its shard, ``shard`` the shard's id."""
+    """One line of the input; ``index`` is its place in its shard, ``shard`` the shard's id.
+
+    ``retry_of`` is the key of the row of which this one is another try.
+    """
 
     index: int
     key: str
     url: str
     columns: Mapping[str, Any] = field(default_factory=dict)
     shard: int = 0
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, Part] | None = None
     problem: str | None = None
+    retry_of: str | None = None
 
     @property
     def caption(self) -> str | None:
@@ -236,7 +241,29 @@ class LocalFile:
         """Nothing to give back."""
 
 
-Body = Blob | LocalFile
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """A body that is a stretch of a file on this machine, such as a part in a tar."""
+
+    path: Path
+    start: int
+    size: int
+
+    def open(self) -> BinaryIO:
+        """A file to read the body from."""
+        return io.BytesIO(self.read())
+
+    def read(self) -> bytes:
+        """All bytes of the stretch."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.size)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+Body = Blob | LocalFile | FileSlice
 
 
 @dataclass(frozen=True, slots=True)

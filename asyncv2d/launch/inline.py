@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any
 
 import anyio
-import pyarrow as pa
 
 from asyncv2d.engine import Engine, open_engine
 from asyncv2d.launch.launcher import Control, Mission, ShardQueue
 from asyncv2d.progress import snapshot
 from asyncv2d.publish import open_site
 from asyncv2d.record import outcome_line
-from asyncv2d.shard import RowSource, run_shards, table_rows
+from asyncv2d.shard import RowSource, Site, run_shards, table_rows
+from asyncv2d.spool import SpoolFolders
 from asyncv2d.types import Outcome, Processed, ShardSpec
 
 _PROGRESS_EVERY_S = 0.5
@@ -25,24 +25,24 @@ class InlineLauncher:
 
     async def run(self, mission: Mission, shards: ShardQueue, control: Control) -> None:
         """Run all shards."""
-        reader = mission.job.reader()
+        job, reader = mission.job, mission.job.reader()
+        site = open_site(job, reader.column_types(), mission.folder, mission.identity)
         source = partial(table_rows, reader=reader, specs=_specs(shards))
-        await run_inline(mission, reader.column_types(), source, control, shards.done)
+        await run_inline(site, mission.spool, source, control, shards.done)
 
 
 async def run_inline(
-    mission: Mission,
-    column_types: pa.Schema,
+    site: Site,
+    spool: SpoolFolders,
     source: RowSource,
     control: Control,
     done: Callable[[Mapping[str, Any]], Awaitable[None]],
 ) -> None:
     """Run the rows of ``source`` through an engine in this process; ``done`` gets the reports."""
-    job = mission.job
-    site = open_site(job, column_types, mission.folder, mission.identity)
+    job = site.job
     watch = None if control.outcome is None else partial(_tell_outcome, control.outcome)
     async with (
-        open_engine(job.built, job.plan, mission.spool, save_caption=job.save_caption) as engine,
+        open_engine(job.built, job.plan, spool, save_caption=job.save_caption) as engine,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(_tell_progress, engine, control)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import pickle
 import tarfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from asyncv2d.ports import ShardWriter, Writer
 from asyncv2d.registry import load, names
 from asyncv2d.types import Blob, LocalFile, Sample
 
+KEEPING = [name for name in names("write") if name != "dummy"]
 LEDGER = pa.table({"key": ["00000000_00000", "00000000_00001", "00000002"]})
 
 
@@ -38,8 +42,12 @@ def samples(tmp_path: Path) -> list[Sample]:
 
 
 def writer(kind: str) -> Writer:
-    """A writer of that format."""
-    return cast(Writer, load("write", kind)())
+    """A writer of that format, for samples with video, sound and captions."""
+    cls = load("write", kind)
+    known = {"extensions": ["mp4", "m4a"], "captions": True}
+    return cast(
+        Writer, cls.model_validate({key: known[key] for key in known.keys() & cls.model_fields})
+    )
 
 
 def opened(kind: str, folder: Path) -> ShardWriter:
@@ -53,8 +61,13 @@ def written(kind: str, folder: Path, samples: Sequence[Sample]) -> Mapping[str, 
     shard = opened(kind, folder)
     for sample in samples:
         shard.write(sample)
+    return closed(shard, LEDGER)
+
+
+def closed(shard: ShardWriter, ledger: pa.Table) -> Mapping[str, bytes]:
+    """The files of a shard, by their name in the dataset."""
     found: dict[str, bytes] = {}
-    for file in shard.close(LEDGER):
+    for file in shard.close(ledger):
         assert file.path.exists()
         for path in file.path.rglob("*") if file.path.is_dir() else [file.path]:
             inside = path.relative_to(file.path)
@@ -100,6 +113,96 @@ def test_a_part_that_has_vanished(kind: str, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             shard.write(gone)
     shard.abandon()
+
+
+@pytest.mark.parametrize("kind", KEEPING)
+def test_a_part_that_has_become_shorter(kind: str, tmp_path: Path) -> None:
+    """Is an OSError too: what was promised to stand in the file cannot."""
+    shard = opened(kind, tmp_path / "a")
+    with pytest.raises(OSError, match="unexpected end of data"):
+        shard.write(Sample("0", {"mp4": Blob(9, data=b"short")}, {}))
+    shard.abandon()
+
+
+PARTS = st.fixed_dictionaries(
+    {"mp4": st.binary(max_size=2000)},
+    optional={"m4a": st.binary(max_size=9), "txt": st.text().map(str.encode)},
+)
+CONTENTS = st.tuples(PARTS, st.sampled_from([1, 50]))
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[list[Sample], list[Sample], list[Sample]]:
+    """Samples that were written for good, those that were lost, and those that came instead."""
+    keys = iter(draw(st.permutations([f"{number:05d}" for number in range(9)])))
+    kept, lost, later = (
+        [
+            Sample(next(keys), {name: Blob.of(data * times) for name, data in parts.items()}, {})
+            for parts, times in draw(st.lists(CONTENTS, max_size=3))
+        ]
+        for _ in range(3)
+    )
+    again = lost[: draw(st.integers(0, len(lost)))]
+    return kept, lost, [*again, *later]
+
+
+@given(run=runs(), is_torn=st.booleans())
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_going_on(
+    kind: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    run: tuple[list[Sample], list[Sample], list[Sample]],
+    is_torn: bool,
+) -> None:
+    """After a kill another process goes on behind the last sample that counts.
+
+    The result is the same as if nothing had happened, though more was written before the kill, the
+    last of it perhaps in part, and though some of that does not come again.
+    """
+    kept, lost, later = run
+    folder = tmp_path_factory.mktemp("run")
+    keys = sorted([*(sample.key for sample in [*kept, *later]), "99999"])
+    ledger = pa.table({"key": keys})
+    shard, position = opened(kind, folder / "killed"), 0
+    for sample in kept:
+        position = shard.write(sample)
+    for sample in lost:
+        shard.write(sample)
+    if is_torn:
+        torn = Sample("88888", {"mp4": Blob(9, data=b"short")}, {})
+        with suppress(OSError):
+            shard.write(torn)
+    shard.abandon()
+    shard = writer(kind).open(folder / "killed", "00007", position)
+    undisturbed = opened(kind, folder / "undisturbed")
+    for sample in kept:
+        undisturbed.write(sample)
+    for sample in later:
+        shard.write(sample)
+        undisturbed.write(sample)
+    assert closed(shard, ledger) == closed(undisturbed, ledger)
+
+
+@pytest.mark.parametrize("kind", KEEPING)
+def test_a_sample_outlives_the_process(kind: str, tmp_path: Path, samples: list[Sample]) -> None:
+    """What is behind the position is no longer in the memory of this process."""
+    shard = opened(kind, tmp_path / "a")
+    for sample in samples:
+        position = shard.write(sample)
+        assert position in [path.stat().st_size for path in (tmp_path / "a").iterdir()]
+    shard.abandon()
+
+
+def test_a_position_in_vain(kind: str, tmp_path: Path, samples: list[Sample]) -> None:
+    """A file that is not as long as it was cannot be gone on with."""
+    shard = opened(kind, tmp_path / "a")
+    position = shard.write(samples[0])
+    shard.abandon()
+    if kind in KEEPING:
+        with pytest.raises(OSError, match="was to go on behind byte"):
+            writer(kind).open(tmp_path / "a", "00007", position + 1)
 
 
 def test_it_can_be_sent_to_another_process(kind: str) -> None:

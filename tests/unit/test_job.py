@@ -47,10 +47,9 @@ def test_mistakes_in_both_at_once() -> None:
     ("arguments", "text"),
     [
         ({"input_format": "cvs"}, "--input_format: 'cvs' is no known format"),
-        ({"output_folder": "s3://bucket/a"}, "only folders of this machine"),
         ({"output_folder": ""}, "the output folder has no name"),
         ({"enable_wandb": True}, "--enable_wandb: True is not allowed; expected False"),
-        ({"stage": "subset"}, "--stage: 'subset' is not allowed"),
+        ({"stage": "upload"}, "--stage: 'upload' is not allowed"),
         ({"incremental_mode": "overwite"}, "did you mean 'overwrite'?"),
         ({"max_shard_retry": -1}, "--max_shard_retry: should be greater than or equal to 0"),
         ({"encode_formats": {"video": "avi"}}, "video cannot be written as 'avi'; use: mp4"),
@@ -93,52 +92,20 @@ def test_columns() -> None:
     assert list(twice.renamed_columns()) == ["caption", "x", "url"]
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("a.csv", "Csv"),
-        ("a.TSV", "Tsv"),
-        ("a.tab", "Tsv"),
-        ("a.txt", "Txt"),
-        ("a.text", "Txt"),
-        ("a.jsonl", "Jsonl"),
-        ("a.ndjson", "Jsonl"),
-        ("a.parquet", "Parquet"),
-        ("a.pq", "Parquet"),
-        ("a", "Csv"),
-        ("a.b", "Csv"),
-    ],
-)
-def test_the_format_is_guessed(tmp_path: Path, name: str, kind: str) -> None:
-    """From the file's name; csv where that says nothing."""
-    (tmp_path / name).write_text("url\nu\n")
-    found = job(url_list=str(tmp_path / name)).reader()
-    assert type(found).__name__ == f"{kind}Reader"
+@pytest.mark.parametrize("on_bad_row", ["fail", "skip"])
+def test_the_reader(tmp_path: Path, on_bad_row: str) -> None:
+    """Gets the files, sorted, the columns and what to do with bad rows."""
+    for name in ("b.tsv", "a.tsv.gz"):
+        (tmp_path / name).write_text("")
+    arguments = {"url_list": [str(tmp_path / "b.tsv"), str(tmp_path / "*.gz")]}
+    found: Any = make_job(arguments, {"reading": {"on_bad_row": on_bad_row}}).reader()
+    assert type(found).__name__ == "TsvReader"
+    assert found.paths == (str(tmp_path / "a.tsv.gz"), str(tmp_path / "b.tsv"))
+    assert found.columns == ("url",)
+    assert found.on_bad_row == on_bad_row
 
 
-class TestFolder:
-    """A folder of tables."""
-
-    def test_of_one_format(self, tmp_path: Path) -> None:
-        """All its files of that format are read, in order of name."""
-        for name in ("b.csv", "a.csv", "notes.md", "c.CSV"):
-            (tmp_path / name).write_text("url\nu\n")
-        shards = list(job(url_list=str(tmp_path)).reader().shards(10))
-        assert [Path(shard.source).name for shard in shards] == ["a.csv", "b.csv", "c.CSV"]
-
-    @pytest.mark.parametrize("files", [["a.md"], []])
-    def test_of_none(self, tmp_path: Path, files: list[str]) -> None:
-        """Without a table there is nothing to do."""
-        for name in files:
-            (tmp_path / name).write_text("x")
-        with pytest.raises(UserError, match="file in this folder"):
-            job(url_list=str(tmp_path)).reader()
-
-    def test_of_several_formats(self, tmp_path: Path) -> None:
-        """Which one is meant has to be said."""
-        for name in ("a.csv", "a.txt"):
-            (tmp_path / name).write_text("url\n")
-        with pytest.raises(UserError, match="csv and txt files; choose with --input_format"):
-            job(url_list=str(tmp_path)).reader()
-        chosen = job(url_list=str(tmp_path), input_format="txt").reader()
-        assert [Path(shard.source).name for shard in chosen.shards(5)] == ["a.txt"]
+def test_an_input_that_is_not_there(tmp_path: Path) -> None:
+    """Is found out before anything else is done."""
+    with pytest.raises(UserError, match="no such input file"):
+        job(url_list=str(tmp_path / "a.csv")).reader()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from asyncv2d.job import Job, make_job
+from asyncv2d.ports import WrittenFile
 from asyncv2d.publish import OpenShard, Site, open_site
 from asyncv2d.published import published, remove_dataset
+from asyncv2d.store import LocalStore
 from asyncv2d.types import Blob, Cause, Failed, Ok, Processed, Row, Sample, ShardSpec
 
 SPEC = ShardSpec(7, "urls.csv", 0, 2)
@@ -57,35 +60,35 @@ def names(folder: Path) -> list[str]:
 def test_published(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     """Data, ledger and report appear together; nothing else stays."""
     output = Path(job.output_folder)
-    shard.add(GOOD)
+    shard.add(GOOD, 0.5)
     early = shard.complete
     assert names(output) == []
-    shard.add(BAD)
+    shard.add(BAD, 0.5)
     assert (early, shard.complete) == (False, True)
     shard.publish()
     assert names(output) == ["00007.parquet", "00007.tar", "00007_stats.json"]
     assert names(tmp_path / "work") == []
     assert pq.read_table(output / "00007.parquet")["cause"].to_pylist() == [None, "dns"]
     assert json.loads((output / "00007_stats.json").read_text())["count"] == 2
-    assert published(output, job.built.storage.key_format) == {7}
+    assert published(LocalStore(output), job.built.storage.key_format) == {7}
 
 
 def test_published_again(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     """Files of a shard that has no report, left by a killed run, are replaced."""
     output = Path(job.output_folder)
     (output / "00007.tar").write_text("half")
-    shard.add(GOOD)
-    shard.add(BAD)
+    shard.add(GOOD, 0.5)
+    shard.add(BAD, 0.5)
     shard.publish()
     assert (output / "00007.tar").read_bytes()[:8] == b"00007000"
 
 
 def test_given_up(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     """What was written is removed; rows that still come are taken, and the report says why."""
-    shard.add(GOOD)
+    shard.add(GOOD, 0.5)
     shard.give_up("no room")
     assert names(tmp_path / "work") == []
-    shard.add(BAD)
+    shard.add(BAD, 0.5)
     assert shard.complete
     assert shard.report().error == "no room"
     assert names(Path(job.output_folder)) == []
@@ -93,7 +96,7 @@ def test_given_up(shard: OpenShard, job: Job, tmp_path: Path) -> None:
 
 def test_gone_on_with(shard: OpenShard, site: Site, job: Job) -> None:
     """A shard that a killed process left has its finished rows, and no others."""
-    shard.add(GOOD)
+    shard.add(GOOD, 0.5)
     shard.abandon()
     with (site.folder / "00007" / "00007.tar").open("ab") as file:
         file.write(b"half a sample")
@@ -102,7 +105,7 @@ def test_gone_on_with(shard: OpenShard, site: Site, job: Job) -> None:
     again = begun(site)
     assert [again.is_done(index) for index in (0, 1)] == [True, False]
     again.restore(GOOD.row)
-    again.add(BAD)
+    again.add(BAD, 0.5)
     again.publish()
     output = Path(job.output_folder)
     assert pq.read_table(output / "00007.parquet")["key"].to_pylist() == ["00007000", "00007001"]
@@ -116,17 +119,18 @@ def test_killed_while_it_was_published(
     shard: OpenShard, site: Site, job: Job, moved: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was moved already stays where it is, and the rest follows; no row is asked for again."""
-    shard.add(GOOD)
-    shard.add(BAD)
+    shard.add(GOOD, 0.5)
+    shard.add(BAD, 0.5)
     output = Path(job.output_folder)
 
-    def move(source: Path, target: Path) -> None:
-        if source.name not in moved:
-            raise KeyboardInterrupt
-        source.rename(target / source.name)
+    def publish(store: LocalStore, files: Sequence[WrittenFile]) -> None:
+        for file in files:
+            if file.name not in moved:
+                raise KeyboardInterrupt
+            file.path.rename(output / file.name)
 
     with monkeypatch.context() as patch:
-        patch.setattr("asyncv2d.publish._move", move)
+        patch.setattr(LocalStore, "publish", publish)
         with pytest.raises(KeyboardInterrupt):
             shard.publish()
     shard.abandon()
@@ -140,7 +144,7 @@ def test_killed_while_it_was_published(
 
 def test_made_of_something_else(shard: OpenShard, site: Site) -> None:
     """What was begun with another configuration or table is dropped."""
-    shard.add(GOOD)
+    shard.add(GOOD, 0.5)
     shard.abandon()
     other = begun(replace(site, identity="made of that"))
     assert not other.is_done(0)
@@ -159,8 +163,8 @@ def test_an_input_that_has_changed(shard: OpenShard, sent: int) -> None:
 def test_the_output_folder_is_gone(shard: OpenShard, job: Job) -> None:
     """Is an OSError, which ends in the report."""
     Path(job.output_folder).rmdir()
-    shard.add(GOOD)
-    shard.add(BAD)
+    shard.add(GOOD, 0.5)
+    shard.add(BAD, 0.5)
     with pytest.raises(FileNotFoundError):
         shard.publish()
     shard.give_up("the output folder is gone")
@@ -174,7 +178,7 @@ def test_what_is_no_report(job: Job, name: str) -> None:
     """Only a shard's own name marks it as published."""
     output = Path(job.output_folder)
     (output / name).write_text("{}")
-    assert published(output, job.built.storage.key_format) == set()
+    assert published(LocalStore(output), job.built.storage.key_format) == set()
 
 
 def test_begin_anew(job: Job) -> None:
@@ -184,5 +188,5 @@ def test_begin_anew(job: Job) -> None:
         (output / name).write_text("x")
     for name in ("00000", "2024", "mine"):
         (output / name).mkdir()
-    remove_dataset(output)
+    remove_dataset(LocalStore(output))
     assert names(output) == ["2024", "mine", "model.tar", "notes.txt"]

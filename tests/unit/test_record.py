@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asyncv2d.record import complete, input_schema, ledger_lines, ledger_table
+from asyncv2d.record import complete, fact_schema, input_schema, ledger_lines, ledger_table
 from asyncv2d.types import Blob, Cause, Failed, Fetched, Ok, Processed, Row, Sample
 
 NO_COLUMNS = pa.schema([])
@@ -147,6 +147,24 @@ def test_types_are_kept() -> None:
     assert rows[0]["l"] == [[0.5, 1.0]]
     assert rows[1]["l"] is None
     assert rows[1]["n"] is None
+
+
+def test_a_receipt_of_an_earlier_job() -> None:
+    """Is never taken for one of ours, which the ledger has its times from."""
+    row = Row(0, "00", "u", {"receipt": "r"})
+    done = complete(Fetched(row, {}), Processed([Sample("00", {}, {})]), save_caption=False)
+    assert done.samples[0].meta["input_receipt"] == "r"
+    (line,) = ledger_lines(Ok(row, done)).own
+    assert line["frames"] is None
+
+
+def test_facts_have_columns() -> None:
+    """Of types that stay, whatever the samples are; times as the table has them may be text."""
+    assert fact_schema().field("frame_time").type == pa.float64()
+    as_given = fact_schema(times_as_given=True)
+    assert as_given.field("frame_time").type == pa.string()
+    assert as_given.names == fact_schema().names
+    assert not {"key", "status", "duration"} & set(as_given.names)
 
 
 def test_the_schema() -> None:

@@ -1,0 +1,74 @@
+"""Runs in which rows come from stdin or samples go to stdout: all in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from asyncv2d.job import Job
+from asyncv2d.launch.inline import run_inline
+from asyncv2d.launch.launcher import Control, Mission
+from asyncv2d.publish import open_site
+from asyncv2d.published import published
+from asyncv2d.shard import RowSource, Site, table_rows
+from asyncv2d.spool import SpoolFolders
+from asyncv2d.store import open_store
+from asyncv2d.stream import ArrivingRows, Limits, arriving
+from asyncv2d.tar_out import StreamSite
+from asyncv2d.types import ShardSpec
+
+
+async def run_to_stdout(
+    job: Job, shards: Iterator[ShardSpec], spool: SpoolFolders, control: Control
+) -> None:
+    """Write the samples of all rows to stdout, each as soon as it is done.
+
+    Raises ReaderGoneError where nobody reads them any more.
+    """
+    with os.fdopen(os.dup(1), "wb") as out:
+        writer = job.stream_writer().stream(out)
+        await _run(StreamSite(job, writer), shards, 0, spool, control)
+        writer.finish()
+
+
+async def run_from_stdin(mission: Mission, control: Control) -> None:
+    """Make shards of the rows that arrive on stdin, behind those that are there already."""
+    job = mission.job
+    keys = job.built.storage.key_format
+    first = max(published(open_store(job.output_folder), keys), default=-1) + 1
+    types = job.reader().column_types()
+    site = open_site(job, types, mission.folder, mission.identity)
+    await _run(site, iter(()), first, mission.spool, control)
+
+
+async def _run(
+    site: Site, shards: Iterator[ShardSpec], first: int, spool: SpoolFolders, control: Control
+) -> None:
+    async def report(line: Mapping[str, Any]) -> None:
+        control.report(line)
+
+    async with _rows(site.job, shards, first) as source:
+        await run_inline(site, spool, source, control, report)
+
+
+@asynccontextmanager
+async def _rows(job: Job, shards: Iterator[ShardSpec], first: int) -> AsyncIterator[RowSource]:
+    reader = job.reader()
+    if not job.reads_stdin:
+        yield partial(table_rows, reader=reader, specs=_each(shards))
+        return
+    storage = job.built.storage
+    limits = Limits(storage.number_sample_per_shard, storage.max_shard_bytes, storage.max_shard_age)
+    everything = ShardSpec(0, reader.paths[0], 0, sys.maxsize)
+    async with arriving(reader.records(everything)) as records:
+        yield ArrivingRows(records, first, limits).rows
+
+
+async def _each(shards: Iterator[ShardSpec]) -> AsyncIterator[ShardSpec]:
+    for spec in shards:
+        yield spec

@@ -1,0 +1,74 @@
+"""The errors of fsspec's drivers, which have nothing in common, as one clear line each."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from asyncv2d.types import RunError, UserError
+
+_FULL_ERRNO = (errno.ENOSPC, errno.EDQUOT)
+_FULL_STATUS = 507
+_DENIED_STATUS = (401, 403)
+# Those of botocore, google.auth and azure have no common base and may not be installed.
+_DENIED_NAMES = ("Credential", "ClientAuthenticationError", "SSOToken", "RefreshError")
+# Drivers whose package has another name than what one installs.
+_INSTALL = {"s3fs": "'asyncv2d[s3]'", "smbclient": "smbprotocol"}
+
+
+@contextmanager
+def in_clear_words(place: Callable[[], str], prefix: str = "") -> Iterator[None]:
+    """Raise what a driver raises as an OSError, or as a RunError where trying again is no use."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        raise _translated(error, f"{place()}: {prefix}") from error
+
+
+def missing_driver(scheme: str, error: ImportError) -> UserError:
+    """What to install for URLs of this scheme."""
+    cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+    package = (cause.name or "").partition(".")[0]
+    if not package:
+        return UserError(f"{scheme}:// needs a driver that is not installed: {error}")
+    install = _INSTALL.get(package, package)
+    return UserError(
+        f"{scheme}:// needs the driver {package}, which is not installed: pip install {install}"
+    )
+
+
+def _translated(error: Exception, prefix: str) -> OSError | RunError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if _is_denied(error):
+        return RunError(f"{prefix}access denied: {reason}")
+    if _is_full(error):
+        return RunError(f"{prefix}the store is full: {reason}")
+    kind = FileNotFoundError if isinstance(error, FileNotFoundError) else OSError
+    return kind(f"{prefix}{reason}")
+
+
+def _is_denied(error: Exception) -> bool:
+    by_name = any(name in type(error).__name__ for name in _DENIED_NAMES)
+    return by_name or isinstance(error, PermissionError) or _status(error) in _DENIED_STATUS
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) in _FULL_ERRNO or _status(error) == _FULL_STATUS
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status behind an error, wherever its driver keeps that."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            return status if isinstance(status, int) else None
+        for name in ("status", "status_code", "code"):
+            status = getattr(error, name, None)
+            if isinstance(status, int):
+                return status
+        error = error.__cause__
+    return None

@@ -1,0 +1,116 @@
+"""Rows that arrive one by one, as from stdin: a shard is closed when it is full, or old enough."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+
+import anyio
+from anyio.from_thread import BlockingPortal
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from asyncv2d.shard import ShardRun
+from asyncv2d.types import Record, Row, RunError, ShardSpec
+
+_AHEAD = 64  # records that are read before there is a place for them
+
+Arrived = Record | RunError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a shard is closed: at so many rows, bytes written, or seconds after its first row."""
+
+    rows: int
+    bytes: int | None = None
+    age_s: float | None = None
+
+
+@dataclass(slots=True)
+class ArrivingRows:
+    """The rows made of records that arrive, in shards from number ``first`` on."""
+
+    records: MemoryObjectReceiveStream[Arrived]
+    first: int
+    limits: Limits
+    _ended: bool = False
+
+    async def rows(self, run: ShardRun) -> AsyncIterator[Row]:
+        """All rows, each as soon as it has arrived."""
+        for number in count(self.first):
+            record = await self._next(None)
+            if record is None:
+                return
+            shard = await run.begin(ShardSpec(number, "-", 0, 0), None)
+            deadline = _after(self.limits.age_s)
+            sent = 0
+            while record is not None:
+                yield run.row(number, sent, record)
+                sent += 1
+                full = sent >= self.limits.rows
+                if full or shard.bytes_written >= (self.limits.bytes or float("inf")):
+                    break
+                record = await self._next(deadline)
+            run.end(shard, sent)
+            if self._ended:
+                return
+
+    async def _next(self, deadline: float | None) -> Record | None:
+        """The next record; None at the end, or where none comes until ``deadline``."""
+        with anyio.CancelScope(deadline=float("inf") if deadline is None else deadline):
+            try:
+                arrived = await self.records.receive()
+            except anyio.EndOfStream:
+                self._ended = True
+                return None
+            if isinstance(arrived, RunError):
+                raise arrived
+            return arrived
+        return None
+
+
+def _after(seconds: float | None) -> float | None:
+    return None if seconds is None else anyio.current_time() + seconds
+
+
+@asynccontextmanager
+async def arriving(
+    records: Iterator[Record],
+) -> AsyncIterator[MemoryObjectReceiveStream[Arrived]]:
+    """What an iterator gives that blocks until the next record has come.
+
+    It is read by a thread of its own, which may be blocked for ever: nothing waits for it.
+    """
+    send, receive = anyio.create_memory_object_stream[Arrived](_AHEAD)
+    async with BlockingPortal() as portal, receive:
+        threading.Thread(target=_pump, args=(records, portal, send), daemon=True).start()
+        try:
+            yield receive
+        finally:
+            await portal.stop(cancel_remaining=True)
+
+
+def _pump(
+    records: Iterator[Record], portal: BlockingPortal, send: MemoryObjectSendStream[Arrived]
+) -> None:
+    try:
+        for arrived in _with_errors(records):
+            portal.call(send.send, arrived)
+        portal.call(send.aclose)
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError, CancelledError, RuntimeError):
+        return  # nobody listens any more
+
+
+def _with_errors(records: Iterator[Record]) -> Iterator[Arrived]:
+    """The records, and at the end the error that ended them."""
+    try:
+        yield from records
+    except RunError as error:
+        yield error
+    except Exception as error:  # noqa: BLE001 — else the run would wait for ever
+        yield RunError(f"cannot read rows: {''.join(traceback.format_exception(error))}")

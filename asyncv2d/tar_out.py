@@ -1,0 +1,93 @@
+"""A stream of samples in place of an output folder, as for ``tar`` or a trainer behind a pipe.
+
+There are no files of shards then, no ledger, and nothing to go on with.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from asyncv2d.job import Job
+from asyncv2d.ports import StreamShard
+from asyncv2d.report import Figures, ShardReport, row_figures
+from asyncv2d.types import Failed, Ok, Processed, Row, RunError, ShardSpec
+
+
+class ReaderGoneError(RunError):
+    """Whoever read the output went away; that is their right, and no mistake."""
+
+    exit_code = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSite:
+    """Where the samples of all shards go: into one writer."""
+
+    job: Job
+    writer: StreamShard
+
+    def open(self, spec: ShardSpec, rows: int | None) -> StreamedShard:
+        """A shard of so many rows, of which only the count is kept."""
+        return StreamedShard(self.writer, spec, rows)
+
+
+class StreamedShard:
+    """A shard whose samples are handed on at once."""
+
+    place = "stdout"
+
+    def __init__(self, writer: StreamShard, spec: ShardSpec, rows: int | None) -> None:
+        self.id = spec.id
+        self.error: str | None = None
+        self._writer = writer
+        self._rows = rows
+        self._figures = Figures()
+        self._started = time.time()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has come out of the pipeline."""
+        return self._figures.rows == self._rows
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes in the samples so far."""
+        return self._figures.bytes_written
+
+    def begin(self) -> None:
+        """Nothing to make."""
+
+    def is_done(self, index: int) -> bool:
+        """Nothing is known of an earlier run."""
+        return False
+
+    def restore(self, row: Row) -> None:
+        """Never needed."""
+
+    def add(self, outcome: Ok[Processed] | Failed, seconds: float) -> None:
+        """Hand on the samples of one row. Raises ReaderGoneError where nobody takes them."""
+        self._figures.add(row_figures(outcome))
+        try:
+            for sample in outcome.value.samples if isinstance(outcome, Ok) else ():
+                self._writer.write(sample)
+        except BrokenPipeError as error:
+            raise ReaderGoneError("whoever read the output went away") from error
+
+    def ends_after(self, rows: int) -> None:
+        """All rows were sent."""
+        self._rows = rows
+
+    def publish(self) -> None:
+        """It is published already."""
+
+    def give_up(self, error: str) -> None:
+        """Say why its other rows are missing."""
+        self.error = error
+
+    def abandon(self) -> None:
+        """Nothing is open."""
+
+    def report(self) -> ShardReport:
+        """The report as of now."""
+        return ShardReport(self.id, self._figures, self._started, time.time(), self.error)
