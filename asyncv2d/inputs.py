@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from asyncv2d.registry import names
+from asyncv2d.remote_errors import missing_driver
 from asyncv2d.types import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def find_inputs(url_list: str | Sequence[str], input_format: str | None) -> tupl
     given = [url_list] if isinstance(url_list, str) else list(url_list)
     if not given:
         raise UserError("url_list: no input; give a file, a folder or a pattern such as 'a/*.csv'")
+    if STDIN in given and len(given) > 1:
+        raise UserError("url_list: '-' (stdin) cannot be read together with files")
     files = {file for path in given for file in _files(path, input_format)}
     formats = sorted({input_format or format_of(file) for file in files})
     if len(formats) > 1:
@@ -152,15 +155,8 @@ def _readable(path: str) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such input file") from None
     except ImportError as error:
-        raise UserError(f"{path}: {_missing_driver(path)}") from error
+        scheme = path.partition("://")[0]
+        raise UserError(f"{path}: {missing_driver(scheme, error)}") from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot read the input: {reason}") from error
-
-
-def _missing_driver(path: str) -> str:
-    from fsspec.registry import known_implementations
-
-    scheme = path.partition("://")[0].rpartition("::")[2]
-    package = known_implementations[scheme]["class"].partition(".")[0]
-    return f"{scheme}:// needs another package: pip install {package}"

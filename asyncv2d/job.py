@@ -14,12 +14,13 @@ from asyncv2d.codecs import check_formats
 from asyncv2d.config import Config
 from asyncv2d.inputs import STDIN, find_inputs
 from asyncv2d.plan import Plan
-from asyncv2d.ports import Reader, Settings, StreamWriter, Writer
+from asyncv2d.ports import Reader, Settings, StreamReader, StreamWriter, Writer
 from asyncv2d.problems import of_validation
 from asyncv2d.registry import did_you_mean, load, names
 from asyncv2d.types import Cause, UserError
 
 STDOUT = "-"
+_STREAMED = ("txt", "jsonl", "csv", "tsv")
 RETRY_OF = "retry_of"
 """Column with the key of the row of which this one is another try."""
 RETRY_TABLE = "retry.parquet"
@@ -136,7 +137,11 @@ class Job(Settings):
     @cached_property
     def inputs(self) -> tuple[str, list[str]]:
         """Format and files of the input. Raises UserError where there is no such input."""
-        return find_inputs(self.url_list, self.input_format)
+        if not self.reads_stdin:
+            return find_inputs(self.url_list, self.input_format)
+        if self.input_format not in _STREAMED:
+            raise UserError(f"--input_format: rows from stdin need one of: {', '.join(_STREAMED)}")
+        return self.input_format, ["/dev/stdin"]
 
     @property
     def reads_stdin(self) -> bool:
@@ -203,6 +208,10 @@ class Job(Settings):
     def stream_writer(self) -> StreamWriter:
         """What writes samples to stdout."""
         return cast(StreamWriter, load("write", "webdataset")())
+
+    def stream_reader(self) -> StreamReader:
+        """What reads rows from stdin."""
+        return cast(StreamReader, self.reader())
 
     def reader(self) -> Reader:
         """The reader of the input. Raises UserError where there is no such input."""

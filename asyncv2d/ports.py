@@ -44,6 +44,13 @@ class Reader(Protocol):
         """The types of the columns, the same for all shards."""
 
 
+class StreamReader(Protocol):
+    """Reads records from a pipe."""
+
+    def stream(self) -> Iterator[Record]:
+        """All records, each as soon as it is there."""
+
+
 class BodyWriter(Protocol):
     """Takes a body in chunks as it arrives."""
 

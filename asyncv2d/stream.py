@@ -14,7 +14,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from asyncv2d.shard import ShardRun
+from asyncv2d.shard import Shard, ShardRun
 from asyncv2d.types import Record, Row, RunError, ShardSpec
 
 _AHEAD = 64  # records that are read before there is a place for them
@@ -42,23 +42,29 @@ class ArrivingRows:
 
     async def rows(self, run: ShardRun) -> AsyncIterator[Row]:
         """All rows, each as soon as it has arrived."""
+        record = await self._next(None)
         for number in count(self.first):
-            record = await self._next(None)
             if record is None:
                 return
             shard = await run.begin(ShardSpec(number, "-", 0, 0), None)
             deadline = _after(self.limits.age_s)
             sent = 0
-            while record is not None:
-                yield run.row(number, sent, record)
-                sent += 1
-                full = sent >= self.limits.rows
-                if full or shard.bytes_written >= (self.limits.bytes or float("inf")):
-                    break
-                record = await self._next(deadline)
-            run.end(shard, sent)
-            if self._ended:
-                return
+            try:
+                while record is not None and not self._is_full(shard, sent):
+                    yield run.row(number, sent, record)
+                    sent += 1
+                    if sent < self.limits.rows:
+                        record = await self._next(deadline)
+                    else:
+                        record = None
+            finally:  # also where the run is drained: there will be no more rows
+                run.end(shard, sent)
+            if record is None and not self._ended:
+                record = await self._next(None)
+
+    def _is_full(self, shard: Shard, sent: int) -> bool:
+        most = self.limits.bytes
+        return sent > 0 and most is not None and shard.bytes_written >= most
 
     async def _next(self, deadline: float | None) -> Record | None:
         """The next record; None at the end, or where none comes until ``deadline``."""

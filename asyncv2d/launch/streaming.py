@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from asyncv2d.job import Job
 from asyncv2d.launch.inline import run_inline
@@ -30,10 +30,14 @@ async def run_to_stdout(
 
     Raises ReaderGoneError where nobody reads them any more.
     """
-    with os.fdopen(os.dup(1), "wb") as out:
+    out = os.fdopen(os.dup(1), "wb")
+    try:
         writer = job.stream_writer().stream(out)
         await _run(StreamSite(job, writer), shards, 0, spool, control)
         writer.finish()
+    finally:
+        with suppress(BrokenPipeError):
+            out.close()
 
 
 async def run_from_stdin(mission: Mission, control: Control) -> None:
@@ -41,7 +45,8 @@ async def run_from_stdin(mission: Mission, control: Control) -> None:
     job = mission.job
     keys = job.built.storage.key_format
     first = max(published(open_store(job.output_folder), keys), default=-1) + 1
-    types = job.reader().column_types()
+    # What is to come cannot be looked at, so all columns are text, or JSON as text.
+    types = pa.schema([(name, pa.string()) for name in job.renamed_columns()])
     site = open_site(job, types, mission.folder, mission.identity)
     await _run(site, iter(()), first, mission.spool, control)
 
@@ -58,14 +63,12 @@ async def _run(
 
 @asynccontextmanager
 async def _rows(job: Job, shards: Iterator[ShardSpec], first: int) -> AsyncIterator[RowSource]:
-    reader = job.reader()
     if not job.reads_stdin:
-        yield partial(table_rows, reader=reader, specs=_each(shards))
+        yield partial(table_rows, reader=job.reader(), specs=_each(shards))
         return
     storage = job.built.storage
     limits = Limits(storage.number_sample_per_shard, storage.max_shard_bytes, storage.max_shard_age)
-    everything = ShardSpec(0, reader.paths[0], 0, sys.maxsize)
-    async with arriving(reader.records(everything)) as records:
+    async with arriving(job.stream_reader().stream()) as records:
         yield ArrivingRows(records, first, limits).rows
 
 

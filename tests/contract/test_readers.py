@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import pickle
+import sys
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -284,6 +285,24 @@ def test_a_remote_file(kind: str) -> None:
     )
     found = read(cast(Reader, of), 2)
     assert [record for shard in found for record in shard] == expected(kind, rows)
+
+
+def test_standard_input(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is read to its end as one shard of unknown length, where the format allows it."""
+    rows = [(f"u{number}", f"t{number}") for number in range(9)]
+    path = tmp_path / "table"
+    path.write_bytes(write(kind, rows))
+    of = reader(kind, Path("-"))
+    everything = ShardSpec(0, "-", 0, sys.maxsize)
+    with path.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        if kind in ("parquet", "webdataset"):
+            with pytest.raises(UserError, match="cannot be read from stdin"):
+                list(of.records(everything))
+            return
+        assert of.column_types() == pa.schema([(name, pa.string()) for name in columns(kind)])
+        found = [dict(record.columns) for record in of.records(everything)]
+        assert found == expected(kind, rows)
 
 
 def test_types_of_columns(kind: str, tmp_path: Path) -> None:

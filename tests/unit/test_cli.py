@@ -115,4 +115,5 @@ def test_failed_rows_are_no_failure(table: Path, tmp_path: Path, server: Server)
         "00000",
         "00000.parquet",
         "00000_stats.json",
+        "_made_of.json",
     ]

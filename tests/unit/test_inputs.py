@@ -79,6 +79,7 @@ def test_standard_input() -> None:
     """Is no file to look for."""
     assert find_inputs("-", None) == ("csv", ["-"])
     assert find_inputs("-", "txt") == ("txt", ["-"])
+    assert "'-' (stdin) cannot be read together with files" in refused("-", "a.csv")
 
 
 def test_a_folder(tmp_path: Path) -> None:
@@ -203,4 +204,7 @@ class TestElsewhere:
         driver = {"class": "no_such_package.FileSystem", "err": "Install it"}
         monkeypatch.setitem(known_implementations, "nodriver", driver)
         problem = refused("nodriver://a/b.csv")
-        assert problem.endswith("nodriver:// needs another package: pip install no_such_package")
+        assert problem.startswith(
+            "nodriver://a/b.csv: nodriver:// needs the driver no_such_package"
+        )
+        assert problem.endswith("pip install no_such_package")

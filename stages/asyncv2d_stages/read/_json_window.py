@@ -108,7 +108,7 @@ class Window:
                 return None
 
     def _more(self) -> bool:
-        """Read on, about twice as far; False at the end, or where an object is larger than can be."""
+        """Read on, about twice as far; False at the end, or in an object too large."""
         rest = self._ready[self._at :]
         more = self._text.chunk() if len(rest) < LONGEST else b""
         self._ready, self._at = rest + self._decode(more), 0

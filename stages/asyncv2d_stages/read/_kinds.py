@@ -37,6 +37,8 @@ def fitted(records: Iterator[Record], schema: pa.Schema) -> Iterator[Record]:
     import pyarrow as pa
 
     fields = [field for field in schema if not pa.types.is_string(field.type)]
+    if not fields:
+        yield from records
     while batch := list(islice(records, _BATCH)):
         for field in fields:
             values = [record.columns.get(field.name) for record in batch]

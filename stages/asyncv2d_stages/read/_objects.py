@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from asyncv2d.types import Record, ShardSpec
 from asyncv2d_stages.read._kinds import LOOK_AT, fitted, infer
+from asyncv2d_stages.read._open import STDIN
 from asyncv2d_stages.read._table import Columns, TableReader, check_columns
 from asyncv2d_stages.read._text import Bad, Text
 
@@ -34,7 +35,9 @@ class ObjectReader(TableReader):
 
     @cached_property
     def inferred(self) -> pa.Schema:
-        """The types in the first objects of the first file."""
+        """The types in the first objects of the first file; text for those that are yet to come."""
+        if self.paths[0] == STDIN:
+            return super().column_types()
         return infer(self._first(self.paths[0]), self.columns)
 
     def _first(self, path: str) -> list[Columns]:

@@ -6,14 +6,16 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from asyncv2d.types import UserError
 
+STDIN = "-"
 BUFFER = 1 << 18
 _HEAD = 512
 _MAGIC = {
@@ -22,22 +24,26 @@ _MAGIC = {
     b"BZh": "bz2",
     b"\xfd7zXZ\0": "xz",
 }
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
+_DAMAGED = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 _NOT_TEXT = {b"PAR1": "a parquet file", b"PK\x03\x04": "a zip archive"}
 
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Say in one line that ``path`` cannot be read, and why."""
+    """Say in one line that ``path`` cannot be read, and why; a driver may raise anything."""
     try:
         yield
-    except (*UNREADABLE, ImportError) as error:
-        raise cannot_read(path, error) from None
+    except UserError:
+        raise
+    except Exception as error:
+        raise cannot_read(path, error) from error
 
 
 def cannot_read(path: str, error: Exception) -> UserError:
     """``error`` as one line."""
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if isinstance(error, FileNotFoundError):  # a driver may only repeat the name
+        reason = "No such file"
     reason = " ".join(reason.split()) or type(error).__name__
     return UserError(f"{path}: cannot read the input file: {reason}")
 
@@ -45,14 +51,29 @@ def cannot_read(path: str, error: Exception) -> UserError:
 def open_file(path: str, block_size: int | None = None) -> BinaryIO:
     """The bytes of a file as they are; ``block_size`` is how much to fetch of a remote one."""
     with reading(path):
+        if path == STDIN:
+            return open(sys.stdin.fileno(), "rb", buffering=BUFFER, closefd=False)
         if "://" not in path:
             return Path(path).open("rb", buffering=BUFFER)
         # Imported here: a table on this machine needs none of it.
         import fsspec
 
         system, name = fsspec.core.url_to_fs(path)
+        if block_size is None and path.startswith(("http://", "https://")):
+            block_size = _web_block(system.info(name))
         options = {} if block_size is None else {"block_size": block_size}
         return cast(BinaryIO, system.open(name, "rb", **options))
+
+
+def _web_block(info: Mapping[str, Any]) -> int | None:
+    """0, which reads from front to back, where a server does not say that it gives parts."""
+    return None if info.get("partial") else 0
+
+
+def refuse_stdin(path: str) -> None:
+    """Raise UserError if ``path`` is stdin, for formats that are not read from front to back."""
+    if path == STDIN:
+        raise UserError("-: this format cannot be read from stdin; give the file's name")
 
 
 def unpacked(file: io.BufferedReader) -> tuple[Callable[[int], bytes], bool]:
@@ -68,6 +89,8 @@ def unpacked(file: io.BufferedReader) -> tuple[Callable[[int], bytes], bool]:
 
 def damage(error: Exception) -> str | None:
     """What is wrong with compressed data, if that is what ``error`` means."""
+    if not isinstance(error, _DAMAGED):
+        return None
     is_of_disk_or_network = isinstance(error, OSError) and (
         error.errno is not None or type(error) not in (OSError, gzip.BadGzipFile)
     )

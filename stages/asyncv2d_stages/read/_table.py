@@ -22,7 +22,7 @@ Columns = Mapping[str, Any]
 
 
 class _Open(NamedTuple):
-    """An open file and its header. (It must not refer to the reader that keeps it.)"""
+    """An open file and its header; nothing in it refers to the reader that keeps it."""
 
     text: Text
     header: Sequence[str]
@@ -72,6 +72,12 @@ class TableReader(Settings):
             raise
         self._keep.put(file)
 
+    def stream(self) -> Iterator[Record]:
+        """All records of a file that is still being written, such as a pipe, as they come."""
+        with closing(self._open(self.paths[0])) as file:
+            check_columns(self.paths[0], file.header, self.columns)
+            yield from map(self._record, self._entries(file))
+
     def column_types(self) -> pa.Schema:
         """All is text."""
         import pyarrow as pa
@@ -85,7 +91,6 @@ class TableReader(Settings):
 
     def _cut(self, path: str, size: int) -> Iterator[tuple[int, int, int, int]]:
         with closing(self._open(path)) as file:
-            check_columns(path, file.header, self.columns)
             entries = self._entries(file)
             start, offset, line = 0, file.text.position, file.text.line
             while count := sum(1 for _ in islice(entries, size)):
@@ -96,6 +101,7 @@ class TableReader(Settings):
         text = Text(path)
         try:
             header = self._header(text)
+            check_columns(path, header, self.columns)
         except BaseException:
             text.close()
             raise
@@ -108,7 +114,8 @@ class TableReader(Settings):
                 return file
             file.close()
         file = self._open(shard.source)
-        file.text.jump(shard.offset, shard.line)
+        if shard.start > 0:
+            file.text.jump(shard.offset, shard.line)
         return file
 
     def _entries(self, file: _Open) -> Iterator[Columns | Bad]:

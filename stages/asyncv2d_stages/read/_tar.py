@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from asyncv2d.types import UserError
-from asyncv2d_stages.read._open import UNREADABLE, cannot_read, open_file
+from asyncv2d_stages.read._open import cannot_read, open_file, refuse_stdin
 
 _HEADER_BLOCK = 1 << 16  # of a remote tar: what is fetched for one header
 
@@ -35,10 +35,11 @@ def samples(path: str, read: Sequence[str] = ()) -> Iterator[Sample | BadSample]
 
     Whether a sample is bad does not depend on that. Raises UserError where the file is no tar.
     """
+    refuse_stdin(path)
     with closing(open_file(path, _HEADER_BLOCK)) as file:
         try:
             tar = tarfile.TarFile(fileobj=file)
-        except (*UNREADABLE, tarfile.TarError) as error:
+        except (OSError, ValueError, tarfile.TarError) as error:
             raise _no_tar(path, error) from None
         seen: set[str] = set()
         try:
@@ -51,7 +52,7 @@ def samples(path: str, read: Sequence[str] = ()) -> Iterator[Sample | BadSample]
                 yield sample
         except tarfile.TarError as error:
             yield BadSample(f"damaged tar at byte {tar.offset}: {error}")
-        except UNREADABLE as error:
+        except (OSError, ValueError) as error:
             raise cannot_read(path, error) from None
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from asyncv2d.types import UserError
 from asyncv2d_stages.read._open import (
     BUFFER,
-    UNREADABLE,
     buffered,
     cannot_read,
     check_is_text,
@@ -32,7 +31,7 @@ class Bad:
     why: str
 
 
-class TooManyLinesError(Exception):
+class TooLongError(Exception):
     """A record goes on and on: most likely a quote is missing somewhere."""
 
 
@@ -78,7 +77,7 @@ class Text(Iterator[str]):
 
     def __next__(self) -> str:
         if self.line - self.began >= _MOST_LINES:
-            raise TooManyLinesError(f"a quote is not closed within {_MOST_LINES} lines")
+            raise TooLongError(f"a quote is not closed within {_MOST_LINES} lines")
         end = self._buffer.find(b"\n", self._at) + 1 or self._line_end()
         data = self._buffer[self._at : end]
         if not data:
@@ -159,6 +158,8 @@ class Text(Iterator[str]):
         while not end and self._fill():
             end = self._buffer.find(b"\n", self._at) + 1
             if len(self._buffer) > LONGEST:
+                if self.line >= self.began:
+                    raise TooLongError(f"a quote is not closed within {LONGEST >> 20} MiB")
                 self.damage = f"a record is longer than {LONGEST >> 20} MiB"
         return end or (self._at if self.damage else len(self._buffer))
 
@@ -183,10 +184,10 @@ class Text(Iterator[str]):
             return b""
         try:
             block = self._read(BUFFER)
-        except UNREADABLE as error:
+        except Exception as error:
             self.damage = damage(error) if self._is_compressed else None
             if self.damage is None:
-                raise cannot_read(self.path, error) from None
+                raise cannot_read(self.path, error) from error
             return b""
         self._read_to += len(block)
         return block

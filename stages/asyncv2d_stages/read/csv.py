@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from asyncv2d.types import UserError
 from asyncv2d_stages.read._table import Columns, TableReader
-from asyncv2d_stages.read._text import NOT_UTF8, Bad, Text, TooManyLinesError
+from asyncv2d_stages.read._text import NOT_UTF8, Bad, Text, TooLongError
 
 _LONGEST_FIELD = 1 << 30
 
@@ -16,7 +16,8 @@ class CsvReader(TableReader):
     """CSV with a header line, in UTF-8; quoted fields may hold line breaks.
 
     Values stay text; an empty field is a missing value. A bad record is its first line alone:
-    reading goes on at the second one, so that a quote that is never closed swallows nothing.
+    reading goes on at the second one, so that a quote that is never closed swallows nothing. A
+    quote may be closed up to 10 000 lines or 64 MiB later.
     """
 
     delimiter: str = ","
@@ -57,7 +58,7 @@ class CsvReader(TableReader):
                 row = next(rows)
             except StopIteration:
                 return
-            except (csv.Error, TooManyLinesError) as error:
+            except (csv.Error, TooLongError) as error:
                 text.give_back()
                 rows = csv.reader(text, delimiter=self.delimiter, strict=True)
                 yield Bad(text.began, f"no valid CSV: {error}")

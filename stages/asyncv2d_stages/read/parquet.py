@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 from asyncv2d.ports import Settings
 from asyncv2d.types import Record, ShardSpec, UserError
 from asyncv2d_stages.read._keep import Keep
-from asyncv2d_stages.read._open import open_file
+from asyncv2d_stages.read._open import cannot_read, open_file, refuse_stdin
 from asyncv2d_stages.read._table import check_columns
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _BATCH = 2000
 _BUFFER = 1 << 20  # of each column: so a row group may be larger than the memory
-_FOOTER_BLOCK = 1 << 20
+_BLOCK = 1 << 20  # what is fetched of a remote file at a time
 
 
 class ParquetReader(Settings):
@@ -114,7 +114,7 @@ class _Cursor:
         self._row = self._begins[-1]  # number of the batch's first row
 
     def close(self) -> None:
-        self._file.close()
+        self._file.close(force=True)
 
     def read(self, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Rows ``start`` to ``stop`` in pieces, each with the number of its first row."""
@@ -149,14 +149,14 @@ def _open(path: str) -> pq.ParquetFile:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = open_file(path, _FOOTER_BLOCK) if "://" in path else path
+    refuse_stdin(path)
+    file = open_file(path, _BLOCK) if "://" in path else path
     try:
         return pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path}: cannot read the input file: {reason}") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}: this is no Parquet file ({error}); see --input_format") from None
+    except (OSError, ValueError) as error:
+        raise cannot_read(path, error) from None
 
 
 def _stored_once(kind: pa.DataType) -> pa.DataType:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from asyncv2d.ports import Settings, WrittenFile
-from asyncv2d.types import Sample
-from asyncv2d_stages.write._files import open_at
+from asyncv2d.types import Body, Sample
+from asyncv2d_stages.write._files import chunks, open_at
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +36,9 @@ class _TarShard:
 
     def write(self, sample: Sample) -> int:
         """Append one sample; the same sample always gives the same bytes."""
-        _add(self._archive, sample)
+        for extension, body in sample.parts.items():
+            with body.open() as file:
+                self._archive.addfile(_entry(sample, extension, body), file)
         self._file.flush()
         return self._file.tell()
 
@@ -53,28 +55,29 @@ class _TarShard:
 
 
 class _TarStream:
+    """Headers, bodies and padding one after the other: tarfile's own streams hold blocks back."""
+
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        # Blocks of the size that members are padded to, so that nothing of a sample is held back.
-        self._archive = tarfile.open(  # noqa: SIM115 — closed by finish
-            fileobj=file, mode="w|", format=tarfile.GNU_FORMAT, bufsize=tarfile.BLOCKSIZE
-        )
 
     def write(self, sample: Sample) -> int:
         """Append one sample."""
-        _add(self._archive, sample)
+        for extension, body in sample.parts.items():
+            entry = _entry(sample, extension, body)
+            self._file.write(entry.tobuf(tarfile.GNU_FORMAT))
+            for chunk in chunks(body):
+                self._file.write(chunk)
+            self._file.write(bytes(-body.size % tarfile.BLOCKSIZE))
         self._file.flush()
         return 0
 
     def finish(self) -> None:
         """Write the end of the tar."""
-        self._archive.close()
+        self._file.write(bytes(2 * tarfile.BLOCKSIZE))
         self._file.flush()
 
 
-def _add(archive: tarfile.TarFile, sample: Sample) -> None:
-    for extension, body in sample.parts.items():
-        entry = tarfile.TarInfo(f"{sample.key}.{extension}")
-        entry.size, entry.mode = body.size, 0o444
-        with body.open() as file:
-            archive.addfile(entry, file)
+def _entry(sample: Sample, extension: str, body: Body) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(f"{sample.key}.{extension}")
+    entry.size, entry.mode = body.size, 0o444
+    return entry

@@ -46,7 +46,7 @@ def read(of: WebdatasetReader) -> list[Record]:
 def content(record: Record) -> Mapping[str, bytes]:
     """The parts, read from where they are said to lie."""
     found = {}
-    for extension, part in record.parts.items():
+    for extension, part in (record.parts or {}).items():
         with fsspec.open(part.source, "rb") as file:
             file.seek(part.start)
             found[extension] = file.read(part.size)
