@@ -97,18 +97,20 @@ def _of_pattern(pattern: str, found: Sequence[str], input_format: str | None) ->
 
 
 def _tables(folder: str, inside: Sequence[str], input_format: str | None) -> list[str]:
-    """Those of the files in a folder that are tables."""
+    """Those of the files in a folder that are tables, or the tars of an earlier dataset."""
     wanted = [input_format] if input_format else names("read")
     tables = [file for file in inside if _is_table(file, input_format)]
     if not tables:
         raise UserError(f"{folder}: no {' or '.join(wanted)} file in this folder")
-    return tables
+    # What lies beside tars is their ledgers.
+    return [file for file in tables if format_of(file) == "webdataset"] or tables
 
 
 def _is_table(file: str, input_format: str | None) -> bool:
-    is_hidden = re.split(r"[/\\]", file)[-1].startswith(".")
+    name = re.split(r"[/\\]", file)[-1]
+    is_report = name.startswith((".", "_")) or name.endswith("_stats.json")
     found = format_of(file, default="")
-    return not is_hidden and found != "" and found == (input_format or found)
+    return not is_report and found != "" and found == (input_format or found)
 
 
 def _counted(pattern: str) -> Iterator[str]:

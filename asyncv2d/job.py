@@ -14,7 +14,7 @@ from asyncv2d.codecs import check_formats
 from asyncv2d.config import Config
 from asyncv2d.inputs import STDIN, find_inputs
 from asyncv2d.plan import Plan
-from asyncv2d.ports import Reader, Settings, StreamReader, StreamWriter, Writer
+from asyncv2d.ports import Reader, Settings, StreamWriter, Writer
 from asyncv2d.problems import of_validation
 from asyncv2d.registry import did_you_mean, load, names
 from asyncv2d.types import Cause, UserError
@@ -141,7 +141,7 @@ class Job(Settings):
             return find_inputs(self.url_list, self.input_format)
         if self.input_format not in _STREAMED:
             raise UserError(f"--input_format: rows from stdin need one of: {', '.join(_STREAMED)}")
-        return self.input_format, ["/dev/stdin"]
+        return self.input_format, [STDIN]
 
     @property
     def reads_stdin(self) -> bool:
@@ -154,7 +154,7 @@ class Job(Settings):
         return self.output_folder == STDOUT
 
     @cached_property
-    def _takes_all_columns(self) -> bool:
+    def takes_all_columns(self) -> bool:
         """Whether rows are samples of an earlier dataset that keep whatever is known of them."""
         if self.save_additional_columns is not None or self.reads_stdin:
             return False
@@ -168,8 +168,8 @@ class Job(Settings):
 
         ``known`` are those that the input has, where all of them are kept.
         """
-        kept = known if self._takes_all_columns else self.save_additional_columns or ()
-        written = _WRITTEN if self._takes_all_columns else ()
+        kept = known if self.takes_all_columns else self.save_additional_columns or ()
+        written = _WRITTEN if self.takes_all_columns else ()
         renamed = {name: name for name in kept if name not in written}
         if self.clip_col is not None:
             renamed[self.clip_col] = "clips"
@@ -181,7 +181,7 @@ class Job(Settings):
 
     def named(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """The columns of one record, by their names in the output."""
-        renamed = self.renamed_columns([*columns] if self._takes_all_columns else ())
+        renamed = self.renamed_columns([*columns] if self.takes_all_columns else ())
         return {new: columns.get(old) for old, new in renamed.items()}
 
     def writer(self) -> Writer:
@@ -209,16 +209,12 @@ class Job(Settings):
         """What writes samples to stdout."""
         return cast(StreamWriter, load("write", "webdataset")())
 
-    def stream_reader(self) -> StreamReader:
-        """What reads rows from stdin."""
-        return cast(StreamReader, self.reader())
-
     def reader(self) -> Reader:
         """The reader of the input. Raises UserError where there is no such input."""
         name, paths = self.inputs
         known = {
             "paths": paths,
-            "columns": ["*"] if self._takes_all_columns else self._read_columns(),
+            "columns": ["*"] if self.takes_all_columns else self._read_columns(),
             "on_bad_row": self.built.reading.on_bad_row,
         }
         cls = load("read", name)

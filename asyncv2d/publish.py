@@ -16,12 +16,15 @@ from asyncv2d.job import Job
 from asyncv2d.journal import Entry, Journal
 from asyncv2d.ports import ShardWriter, WrittenFile
 from asyncv2d.published import LEDGER, STATS
-from asyncv2d.record import Lines, input_schema, ledger_lines, ledger_table
+from asyncv2d.record import Lines, input_schema, ledger_lines, ledger_table, without_facts
 from asyncv2d.report import Figures, ShardReport, row_figures
 from asyncv2d.store import Store, open_store
-from asyncv2d.types import Failed, Ok, Processed, Row, ShardSpec
+from asyncv2d.types import Ok, Outcome, Processed, Row, ShardSpec
 
 _JOURNAL = "journal.jsonl"
+
+Finished = tuple[Outcome[Processed], float]
+"""What became of a row, and the seconds that took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Site:
 def open_site(job: Job, column_types: pa.Schema, folder: Path, identity: str) -> Site:
     """A place to make the shards of ``job``, whose reader says ``column_types``."""
     schema = input_schema(column_types, job.renamed_columns(column_types.names))
+    if job.takes_all_columns:
+        schema = without_facts(schema)
     return Site(job, schema, folder, identity, open_store(job.output_folder))
 
 
@@ -107,20 +112,20 @@ class OpenShard:
         self._figures.add(entry.figures)
         self._lines.append(entry.lines(row))
 
-    def add(self, outcome: Ok[Processed] | Failed, seconds: float) -> None:
-        """Write the samples of one row, and note its lines for the ledger."""
-        self._out += 1
-        if self._writer is None or self._journal is None:  # given up
-            return
-        position = self._journal.position
-        if isinstance(outcome, Ok):
-            for sample in outcome.value.samples:
-                position = self._writer.write(sample)
-        figures, lines = row_figures(outcome), ledger_lines(outcome, seconds)
-        entry = Entry(outcome.row.index, position, lines.own, figures)
-        self._journal.add(entry)
-        self._figures.add(figures)
-        self._lines.append(lines)
+    def add(self, finished: Sequence[Finished]) -> None:
+        """Write the samples of rows, and note their lines for the ledger."""
+        self._out += len(finished)
+        for outcome, seconds in finished:
+            if self._writer is None or self._journal is None:  # given up
+                return
+            position = self._journal.position
+            if isinstance(outcome, Ok):
+                for sample in outcome.value.samples:
+                    position = self._writer.write(sample)
+            figures, lines = row_figures(outcome), ledger_lines(outcome, seconds)
+            self._journal.add(Entry(outcome.row.index, position, lines.own, figures))
+            self._figures.add(figures)
+            self._lines.append(lines)
 
     def ends_after(self, rows: int) -> None:
         """All rows were sent. Fewer than there should be: the input is not what it was."""

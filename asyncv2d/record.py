@@ -76,17 +76,15 @@ def complete(fetched: Fetched, processed: Processed, *, save_caption: bool) -> P
 def _with_record(
     row: Row, sample: Sample, info: Mapping[str, Any], *, save_caption: bool
 ) -> Sample:
+    earlier = row.columns if row.parts is not None else {}
     own = {
         "key": sample.key,
         "status": "success",
         "error_message": None,
-        "yt_meta_dict": info.get("yt_meta_dict"),
+        "yt_meta_dict": info.get("yt_meta_dict") or earlier.get("yt_meta_dict"),
         **_json_ready(sample.meta),
     }
-    columns = _json_ready(_columns_beside(row, own))
-    if row.parts is not None and own["yt_meta_dict"] is None:
-        del own["yt_meta_dict"]  # the earlier job's stays
-    record = {"yt_meta_dict": None, **columns, **own}
+    record = {**_json_ready(_columns_beside(row, own)), **own}
     parts = dict(sample.parts)
     if save_caption:
         parts["txt"] = Blob.of(_json_scalar(row.caption or "").encode())
@@ -198,13 +196,16 @@ def _of_sample(sample: Sample) -> dict[str, Any]:
 def input_schema(schema: pa.Schema, renamed: Mapping[str, str]) -> pa.Schema:
     """The input's columns as they are stored: by their ``renamed`` names, of types that can be.
 
-    What Parquet cannot store is kept as JSON text, and so is what an earlier job found.
+    What Parquet cannot store is kept as JSON text.
     """
     kinds = {new: schema.field(old).type for old, new in renamed.items()}
+    return pa.schema([(name, _storable(kind)) for name, kind in kinds.items()])
+
+
+def without_facts(schema: pa.Schema) -> pa.Schema:
+    """The columns of an earlier dataset without what its job found: that has columns of its own."""
     found = {*_FACT_COLUMNS.names} - {*_MERGED}
-    return pa.schema(
-        [(name, pa.string() if name in found else _storable(kind)) for name, kind in kinds.items()]
-    )
+    return pa.schema([field for field in schema if field.name not in found])
 
 
 def _storable(kind: pa.DataType) -> pa.DataType:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import errno
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import islice
 from typing import Protocol
 
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from asyncv2d.engine import Engine
 from asyncv2d.job import RETRY_OF, Job
 from asyncv2d.ports import Reader
+from asyncv2d.publish import Finished
 from asyncv2d.report import ShardReport
 from asyncv2d.types import (
     Failed,
@@ -33,6 +35,7 @@ from asyncv2d.types import (
 
 _OPEN_SHARDS = 4
 _READ_BATCH = 500
+_TAKE_BATCH = 64
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -60,8 +63,8 @@ class Shard(Protocol):
     def restore(self, row: Row) -> None:
         """Take a row as it was finished before."""
 
-    def add(self, outcome: Ok[Processed] | Failed, seconds: float) -> None:
-        """Take the outcome of one row, and how long it took."""
+    def add(self, finished: Sequence[Finished]) -> None:
+        """Take outcomes of rows, each with the seconds it took."""
 
     def ends_after(self, rows: int) -> None:
         """All rows were sent."""
@@ -127,7 +130,7 @@ class ShardRun:
                 watching.start_soon(_cancel_after_drain, drain, limit, watching.cancel_scope)
                 async with self._engine.pipeline.run(source(self), drain=drain) as outcomes:
                     async for outcome in outcomes:
-                        await self._take(outcome)
+                        await self._take([outcome, *_waiting(outcomes)])
                 watching.cancel_scope.cancel()
         finally:
             for shard in self._open.values():
@@ -162,18 +165,25 @@ class ShardRun:
         self._begun[shard, index] = time.monotonic()
         return Row(index, key, text, columns, shard, record.parts, record.problem, retry_of)
 
-    async def _take(self, outcome: Ok[Processed] | Failed) -> None:
-        """Hand one outcome to its shard, and finish the shard with its last one."""
-        shard = self._open[outcome.row.shard]
-        seconds = time.monotonic() - self._begun.pop((outcome.row.shard, outcome.row.index))
+    async def _take(self, outcomes: Sequence[Outcome[Processed]]) -> None:
+        """Hand outcomes to their shards, and finish each shard with its last one."""
+        by_shard = defaultdict[int, list[Finished]](list)
+        for outcome in outcomes:
+            row = outcome.row
+            seconds = time.monotonic() - self._begun.pop((row.shard, row.index))
+            by_shard[row.shard].append((outcome, round(seconds, 3)))
         try:
-            with costs_at_most(shard, "cannot write"):
-                await to_thread.run_sync(shard.add, outcome, round(seconds, 3))
+            for number, finished in by_shard.items():
+                with costs_at_most(self._open[number], "cannot write"):
+                    await to_thread.run_sync(self._open[number].add, finished)
             if self._watch is not None:
-                await self._watch(outcome)
+                for outcome in outcomes:
+                    await self._watch(outcome)
         finally:
-            _close(outcome)
-        self._finish_if_complete(shard)
+            for outcome in outcomes:
+                _close(outcome)
+        for number in by_shard:
+            self._finish_if_complete(self._open[number])
 
     def _finish_if_complete(self, shard: Shard) -> None:
         """A shard that was given up waits for its last row too: it may soon be tried again."""
@@ -237,6 +247,15 @@ def _reason(what: str, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{what}: {error}"
     return f"{what}: {''.join(traceback.format_exception(error))}"
+
+
+def _waiting(outcomes: MemoryObjectReceiveStream[Outcome[Processed]]) -> list[Outcome[Processed]]:
+    """Further outcomes that are there already: to hand them over one by one would cost more."""
+    found: list[Outcome[Processed]] = []
+    with suppress(anyio.WouldBlock, anyio.EndOfStream):
+        while len(found) < _TAKE_BATCH:
+            found.append(outcomes.receive_nowait())
+    return found
 
 
 def _next_batch(records: Iterator[tuple[int, Record]]) -> Sequence[tuple[int, Record]]:

@@ -6,12 +6,14 @@ There are no files of shards then, no ledger, and nothing to go on with.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asyncv2d.job import Job
 from asyncv2d.ports import StreamShard
+from asyncv2d.publish import Finished
 from asyncv2d.report import Figures, ShardReport, row_figures
-from asyncv2d.types import Failed, Ok, Processed, Row, RunError, ShardSpec
+from asyncv2d.types import Ok, Row, RunError, ShardSpec
 
 
 class ReaderGoneError(RunError):
@@ -65,12 +67,13 @@ class StreamedShard:
     def restore(self, row: Row) -> None:
         """Never needed."""
 
-    def add(self, outcome: Ok[Processed] | Failed, seconds: float) -> None:
-        """Hand on the samples of one row. Raises ReaderGoneError where nobody takes them."""
-        self._figures.add(row_figures(outcome))
+    def add(self, finished: Sequence[Finished]) -> None:
+        """Hand on the samples of rows. Raises ReaderGoneError where nobody takes them."""
         try:
-            for sample in outcome.value.samples if isinstance(outcome, Ok) else ():
-                self._writer.write(sample)
+            for outcome, _ in finished:
+                for sample in outcome.value.samples if isinstance(outcome, Ok) else ():
+                    self._writer.write(sample)
+                self._figures.add(row_figures(outcome))
         except BrokenPipeError as error:
             raise ReaderGoneError("whoever read the output went away") from error
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
+from asyncv2d.inputs import STDIN
 from asyncv2d.job import Job
 from asyncv2d.launch.inline import run_inline
 from asyncv2d.launch.launcher import Control, Mission
@@ -45,9 +45,7 @@ async def run_from_stdin(mission: Mission, control: Control) -> None:
     job = mission.job
     keys = job.built.storage.key_format
     first = max(published(open_store(job.output_folder), keys), default=-1) + 1
-    # What is to come cannot be looked at, so all columns are text, or JSON as text.
-    types = pa.schema([(name, pa.string()) for name in job.renamed_columns()])
-    site = open_site(job, types, mission.folder, mission.identity)
+    site = open_site(job, job.reader().column_types(), mission.folder, mission.identity)
     await _run(site, iter(()), first, mission.spool, control)
 
 
@@ -68,7 +66,8 @@ async def _rows(job: Job, shards: Iterator[ShardSpec], first: int) -> AsyncItera
         return
     storage = job.built.storage
     limits = Limits(storage.number_sample_per_shard, storage.max_shard_bytes, storage.max_shard_age)
-    async with arriving(job.stream_reader().stream()) as records:
+    everything = ShardSpec(0, STDIN, 0, sys.maxsize)
+    async with arriving(job.reader().records(everything)) as records:
         yield ArrivingRows(records, first, limits).rows
 
 

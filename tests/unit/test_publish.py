@@ -60,10 +60,10 @@ def names(folder: Path) -> list[str]:
 def test_published(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     """Data, ledger and report appear together; nothing else stays."""
     output = Path(job.output_folder)
-    shard.add(GOOD, 0.5)
+    shard.add([(GOOD, 0.5)])
     early = shard.complete
     assert names(output) == []
-    shard.add(BAD, 0.5)
+    shard.add([(BAD, 0.5)])
     assert (early, shard.complete) == (False, True)
     shard.publish()
     assert names(output) == ["00007.parquet", "00007.tar", "00007_stats.json"]
@@ -77,18 +77,18 @@ def test_published_again(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     """Files of a shard that has no report, left by a killed run, are replaced."""
     output = Path(job.output_folder)
     (output / "00007.tar").write_text("half")
-    shard.add(GOOD, 0.5)
-    shard.add(BAD, 0.5)
+    shard.add([(GOOD, 0.5)])
+    shard.add([(BAD, 0.5)])
     shard.publish()
     assert (output / "00007.tar").read_bytes()[:8] == b"00007000"
 
 
 def test_given_up(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     """What was written is removed; rows that still come are taken, and the report says why."""
-    shard.add(GOOD, 0.5)
+    shard.add([(GOOD, 0.5)])
     shard.give_up("no room")
     assert names(tmp_path / "work") == []
-    shard.add(BAD, 0.5)
+    shard.add([(BAD, 0.5)])
     assert shard.complete
     assert shard.report().error == "no room"
     assert names(Path(job.output_folder)) == []
@@ -96,7 +96,7 @@ def test_given_up(shard: OpenShard, job: Job, tmp_path: Path) -> None:
 
 def test_gone_on_with(shard: OpenShard, site: Site, job: Job) -> None:
     """A shard that a killed process left has its finished rows, and no others."""
-    shard.add(GOOD, 0.5)
+    shard.add([(GOOD, 0.5)])
     shard.abandon()
     with (site.folder / "00007" / "00007.tar").open("ab") as file:
         file.write(b"half a sample")
@@ -105,7 +105,7 @@ def test_gone_on_with(shard: OpenShard, site: Site, job: Job) -> None:
     again = begun(site)
     assert [again.is_done(index) for index in (0, 1)] == [True, False]
     again.restore(GOOD.row)
-    again.add(BAD, 0.5)
+    again.add([(BAD, 0.5)])
     again.publish()
     output = Path(job.output_folder)
     assert pq.read_table(output / "00007.parquet")["key"].to_pylist() == ["00007000", "00007001"]
@@ -119,8 +119,8 @@ def test_killed_while_it_was_published(
     shard: OpenShard, site: Site, job: Job, moved: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was moved already stays where it is, and the rest follows; no row is asked for again."""
-    shard.add(GOOD, 0.5)
-    shard.add(BAD, 0.5)
+    shard.add([(GOOD, 0.5)])
+    shard.add([(BAD, 0.5)])
     output = Path(job.output_folder)
 
     def publish(store: LocalStore, files: Sequence[WrittenFile]) -> None:
@@ -144,7 +144,7 @@ def test_killed_while_it_was_published(
 
 def test_made_of_something_else(shard: OpenShard, site: Site) -> None:
     """What was begun with another configuration or table is dropped."""
-    shard.add(GOOD, 0.5)
+    shard.add([(GOOD, 0.5)])
     shard.abandon()
     other = begun(replace(site, identity="made of that"))
     assert not other.is_done(0)
@@ -163,8 +163,8 @@ def test_an_input_that_has_changed(shard: OpenShard, sent: int) -> None:
 def test_the_output_folder_is_gone(shard: OpenShard, job: Job) -> None:
     """Is an OSError, which ends in the report."""
     Path(job.output_folder).rmdir()
-    shard.add(GOOD, 0.5)
-    shard.add(BAD, 0.5)
+    shard.add([(GOOD, 0.5)])
+    shard.add([(BAD, 0.5)])
     with pytest.raises(FileNotFoundError):
         shard.publish()
     shard.give_up("the output folder is gone")

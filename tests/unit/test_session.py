@@ -154,3 +154,32 @@ async def test_in_plain_asyncio(server: Server) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await collect([server.url("silent/a")])
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"])
+@pytest.mark.parametrize("after_s", [None, 0.01, 0.3])
+async def test_in_uvloop(server: Server, after_s: float | None, anyio_backend: object) -> None:
+    """Another event loop makes no difference, also where the stream is cancelled."""
+    found: list[Outcome[Processed]] = []
+    with anyio.move_on_after(after_s):
+        found = await collect([server.url("ok/short.mp4"), "no.mp4"])
+    if after_s is None:
+        assert [isinstance(outcome, Ok) for outcome in found] == [True, False]
+
+
+async def test_a_slow_consumer_holds_back_the_producer(server: Server) -> None:
+    """No more rows are asked for than can be on their way, however many there are."""
+    asked = 0
+
+    async def endless() -> AsyncIterator[str]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield "no.mp4"
+
+    few = {"distribution": {"workers": 1, "processes_count": 1, "thread_count": 4}}
+    async with asyncv2d.open(few) as v2d, v2d.stream(endless()) as outcomes:
+        for taken in range(1, 50):
+            await outcomes.receive()
+            await anyio.wait_all_tasks_blocked()
+            assert asked <= taken + 40

@@ -13,7 +13,7 @@ from asyncv2d_stages.read._table import Columns
 from asyncv2d_stages.read._text import LONGEST, NOT_UTF8, Bad, Text
 
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
-_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*("|\\?\Z)|[{}\[\]]', re.DOTALL)
 _NEAR = 16  # characters: where a cut-off value is noticed
 _RAW_DECODE = json.JSONDecoder().raw_decode
 
@@ -46,6 +46,11 @@ class Window:
         self._text.took(piece.encode(errors="surrogateescape"))
         return piece
 
+    def take_all(self) -> None:
+        """Take everything up to the file's end."""
+        while self.take(len(self._ready)) or self._more():
+            pass
+
     def leave(self) -> None:
         """Hand back what was not taken."""
         self._text.jump(self._text.position, self._text.line)
@@ -69,7 +74,8 @@ class Window:
             except (ValueError, RecursionError) as error:
                 why = f"no valid JSON: {error}"
             else:
-                if end == len(self._ready) and not isinstance(value, dict) and self._more():
+                is_near_end = end > len(self._ready) - _NEAR
+                if is_near_end and not isinstance(value, dict) and self._more():
                     continue  # a number may have further digits
                 piece = self.take(end - self._at)
                 return as_object(value, began) if _is_utf8(piece) else Bad(began, NOT_UTF8)
@@ -87,8 +93,9 @@ class Window:
             ends = [partial(self._find, re.compile(r"(?=[,\]\n])"))]
         elif self._indent:  # the next line that begins as this one does
             ends.insert(0, partial(self._find, re.compile(re.escape(self._indent) + r"(?=\{)")))
-        found = next((end for find in ends if (end := find()) is not None), len(self._ready))
-        self.take(max(1, found - self._at))
+        found = next((end for find in ends if (end := find()) is not None), None)
+        end = len(self._ready) if found is None else found
+        self.take(max(1, end - self._at))
 
     def _find(self, pattern: re.Pattern[str]) -> int | None:
         while not (match := pattern.search(self._ready, self._at + 1)):
@@ -101,6 +108,8 @@ class Window:
         while True:
             depth = 0
             for mark in _MARKS.finditer(self._ready, self._at):
+                if mark[1] in ("", "\\"):
+                    break  # a string that is not whole yet
                 depth += (mark[0] in "{[") - (mark[0] in "}]")
                 if depth <= 0:
                     return mark.end()
@@ -110,9 +119,10 @@ class Window:
     def _more(self) -> bool:
         """Read on, about twice as far; False at the end, or in an object too large."""
         rest = self._ready[self._at :]
-        more = self._text.chunk() if len(rest) < LONGEST else b""
+        if len(rest) >= LONGEST or not (more := self._text.chunk()):
+            return False
         self._ready, self._at = rest + self._decode(more), 0
-        return bool(more)
+        return True
 
 
 def _is_utf8(piece: str) -> bool:

@@ -72,12 +72,6 @@ class TableReader(Settings):
             raise
         self._keep.put(file)
 
-    def stream(self) -> Iterator[Record]:
-        """All records of a file that is still being written, such as a pipe, as they come."""
-        with closing(self._open(self.paths[0])) as file:
-            check_columns(self.paths[0], file.header, self.columns)
-            yield from map(self._record, self._entries(file))
-
     def column_types(self) -> pa.Schema:
         """All is text."""
         import pyarrow as pa

@@ -43,6 +43,7 @@ class JsonReader(ObjectReader):
             yield Bad(text.began, "the file is cut off: its array does not end")
         if window.next_char():
             text.begin()
+            window.take_all()
             yield Bad(text.began, "the file goes on after the end of its array")
 
 
