@@ -105,8 +105,8 @@ def _columns(sample: Sample) -> dict[str, Any] | str:
         return f"sample {sample.key!r}: its .json or .txt cannot be read: {error}"
     if not isinstance(columns, dict):
         return f"sample {sample.key!r}: its .json is no object"
-    if "txt" in sample.texts and columns.get("caption") is None:
-        columns["caption"] = caption
+    if "txt" in sample.texts:
+        columns.setdefault("caption", caption)
     return columns
 
 
