@@ -135,7 +135,7 @@ def _with_job(action: Callable[[Job], int], *, table: str | None = None) -> Call
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name in _NAMES}
         with _errors_as_lines():
-            arguments["url_list"] = _one_table(urls, url_list, table)
+            arguments["url_list"] = _list_or_text(_one_table(urls, url_list, table))
             raise typer.Exit(action(_job(arguments, config, override or [])))
 
     command.__doc__ = action.__doc__
@@ -170,6 +170,11 @@ def _one_table(positional: str | None, option: str | None, default: str | None) 
     if len(given) != 1:
         raise UserError("give the input table once: asyncv2d download urls.csv")
     return given[0]
+
+
+def _list_or_text(text: str) -> Any:
+    """A list of tables is written as JSON."""
+    return json.loads(text) if text.startswith('["') else text
 
 
 def _job(arguments: dict[str, Any], config: str, overrides: Sequence[str]) -> Job:

@@ -35,6 +35,8 @@ def _configuration(job: Job) -> str:
 
 def _shards(job: Job) -> str:
     size = job.built.storage.number_sample_per_shard
+    if job.reads_stdin:
+        return f"of rows as they arrive on stdin, up to {size} in each"
     try:
         first = next(job.reader().shards(size), None)
     except UserError as error:
@@ -43,6 +45,8 @@ def _shards(job: Job) -> str:
         return "none: the input has no rows"
     keys = job.built.storage.key_format
     rows = first.stop - first.start
+    if job.writes_stdout:
+        return "none: samples go to stdout"
     return (
         f"{job.output_folder}/{keys.shard_name(first.id)}… with up to {size} rows each; the first"
         f" has {rows}, its first key is {keys.key(first.id, 0)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,6 +20,7 @@ from asyncv2d.registry import did_you_mean, load, names
 from asyncv2d.types import Cause, UserError
 
 STDOUT = "-"
+_STREAMS = ("files", "webdataset")  # the first is the default, which stdout does not take as such
 _STREAMED = ("txt", "jsonl", "csv", "tsv")
 RETRY_OF = "retry_of"
 """Column with the key of the row of which this one is another try."""
@@ -242,11 +243,26 @@ def make_job(arguments: Mapping[str, Any], config: Any, overrides: Sequence[str]
         job = Job.model_validate({**arguments, "config": raw})
     except ValidationError as error:
         problems += [f"--{problem}" for problem in of_validation(error, Job)]
+    if not problems:
+        problems += _at_odds(job)
     if problems:
         raise UserError(*problems)
     _ = job.plan  # raises where the formats and the subsamplers do not go together
     job.writer()  # raises where a package is missing
     return job
+
+
+def _at_odds(job: Job) -> Iterator[str]:
+    """Arguments that do not go together."""
+    if job.writes_stdout and job.output_format not in _STREAMS:
+        yield f"--output_format: {job.output_format!r} cannot be written to stdout; use webdataset"
+    if job.incremental_mode != "incremental" and (job.writes_stdout or job.reads_stdin):
+        yield f"--incremental_mode: {job.incremental_mode!r} needs a table and a folder, not '-'"
+    if job.incremental_mode == "retry_failed" and job.takes_all_columns:
+        yield (
+            "--incremental_mode: 'retry_failed' works on tables; to make samples of an earlier"
+            " dataset again use 'overwrite'"
+        )
 
 
 def _known_stage(kind: Literal["read", "write"], name: str) -> str:

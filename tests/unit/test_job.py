@@ -76,6 +76,23 @@ def test_a_mistake(arguments: dict[str, Any], text: str) -> None:
     assert problem.startswith("--")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"output_folder": "-", "output_format": "parquet"}, "cannot be written to stdout"),
+        ({"output_folder": "-", "incremental_mode": "overwrite"}, "needs a table and a folder"),
+        (
+            {"url_list": "-", "input_format": "txt", "incremental_mode": "retry_failed"},
+            "needs a table and a folder",
+        ),
+    ],
+)
+def test_arguments_at_odds(arguments: dict[str, Any], text: str) -> None:
+    """What cannot be done together is refused before anything begins."""
+    (problem,) = mistakes(**arguments)
+    assert text in problem
+
+
 def test_columns() -> None:
     """Columns keep their order, and those with a role get its name; the URL is the last."""
     found = job(
