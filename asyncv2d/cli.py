@@ -90,9 +90,7 @@ RetryCauses = Annotated[
 ]
 AllowChanged = Annotated[
     bool,
-    typer.Option(
-        "--allow_changed", help="Go on with a dataset of another table or configuration."
-    ),
+    typer.Option("--allow_changed", help="Go on with a dataset of another table or configuration."),
 ]
 Outcomes = Annotated[
     str | None,

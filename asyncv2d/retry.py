@@ -70,9 +70,7 @@ def _failed(store: Store, ledgers: Sequence[str], causes: Sequence[str]) -> Iter
                 yield failed
 
 
-def _batches(
-    store: Store, name: str, columns: Sequence[str] | None
-) -> Iterator[pa.RecordBatch]:
+def _batches(store: Store, name: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     with store.open(name) as file:
         ledger = pq.ParquetFile(file)
         names = ledger.schema_arrow.names
@@ -97,6 +95,4 @@ def _is_file(kind: pa.DataType) -> bool:
 def _input_columns(job: Job, names: Sequence[str]) -> Mapping[str, str]:
     """For each column that the job reads, what the ledger calls it."""
     renamed: Mapping[str, Any] = job.renamed_columns()
-    return {
-        old: f"input_{new}" if f"input_{new}" in names else new for old, new in renamed.items()
-    }
+    return {old: f"input_{new}" if f"input_{new}" in names else new for old, new in renamed.items()}
