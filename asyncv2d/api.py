@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asyncv2d.job import make_job
 from asyncv2d.report import Summary
-from asyncv2d.run import run_job
+from asyncv2d.run import PrintedOutcomes, run_job
 
 
 class UnpublishedError(RuntimeError):
@@ -35,6 +36,7 @@ def download(
     incremental_mode: str = "incremental",
     retry_causes: Sequence[str] | None = None,
     allow_changed: bool = False,
+    outcomes: str | None = None,
     max_shard_retry: int = 1,
     tmp_dir: str | Path = "/tmp",
     config: str | Path | Mapping[str, Any] = "default",
@@ -52,7 +54,7 @@ def download(
         arguments[name] = str(arguments[name])
     if isinstance(url_list, Path):
         arguments["url_list"] = str(url_list)
-    summary = run_job(make_job(arguments, config))
+    summary = run_job(make_job(arguments, config), PrintedOutcomes(sys.stdout))
     if summary.interrupted:
         raise KeyboardInterrupt
     if summary.unpublished:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from asyncv2d.progress import limiting_stage
 from asyncv2d.report import Summary
+from asyncv2d.run import PrintedOutcomes
 
 _PLAIN_EVERY_S = 10.0
 
@@ -23,7 +23,7 @@ class Display:
 
     def __init__(self, console: Console, live: Progress | None, outcomes: TextIO) -> None:
         self._console = console
-        self._outcomes = outcomes
+        self._outcomes = PrintedOutcomes(outcomes)
         self._live = live
         self._task = live.add_task("starting") if live else None
         self._last_plain = time.monotonic()
@@ -57,9 +57,8 @@ class Display:
         self._console.print(text)
 
     def outcome(self, line: Mapping[str, Any]) -> None:
-        """Print a line of JSON."""
-        self._outcomes.write(json.dumps(line) + "\n")
-        self._outcomes.flush()
+        """Print what became of a row."""
+        self._outcomes.outcome(line)
 
     def _line(self) -> str:
         """About 75 characters, so that it fits a small terminal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import anyio
 from anyio import to_thread
@@ -69,6 +70,18 @@ class Silent:
 
     def outcome(self, line: Mapping[str, Any]) -> None:
         """Nothing."""
+
+
+class PrintedOutcomes(Silent):
+    """A watcher that prints what becomes of each row, a line of JSON for each."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def outcome(self, line: Mapping[str, Any]) -> None:
+        """Print it now: somebody may be waiting for it."""
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
 
 
 def run_job(job: Job, watcher: Watcher | None = None) -> Summary:
