@@ -21,7 +21,7 @@ class UnpublishedError(RuntimeError):
 
 
 def download(
-    url_list: str | Path | Sequence[str],
+    url_list: str | Path | Sequence[str | Path],
     output_folder: str | Path = "dataset",
     output_format: str = "files",
     input_format: str | None = None,
@@ -52,8 +52,10 @@ def download(
     config = arguments.pop("config")
     for name in ("output_folder", "tmp_dir"):
         arguments[name] = str(arguments[name])
-    if isinstance(url_list, Path):
+    if isinstance(url_list, str | Path):
         arguments["url_list"] = str(url_list)
+    else:
+        arguments["url_list"] = [str(table) for table in url_list]
     summary = run_job(make_job(arguments, config), PrintedOutcomes(sys.stdout))
     if summary.interrupted:
         raise KeyboardInterrupt

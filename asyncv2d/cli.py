@@ -220,8 +220,9 @@ def _plan(job: Job) -> int:
     """Print what `download` with the same arguments would do, and do nothing."""
     from asyncv2d.explain import explain
 
-    if job.url_list != _ANY_TABLE:
-        job.reader()  # a table that was named has to be there
+    if job.url_list != _ANY_TABLE and not job.reads_stdin:
+        size = job.built.storage.number_sample_per_shard
+        next(job.reader().shards(size), None)  # a table that was named has to be there, and right
     typer.echo(explain(job))
     return 0
 
