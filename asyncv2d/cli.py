@@ -244,6 +244,16 @@ def stats(
 
 
 @app.command()
+def doctor() -> None:
+    """Look whether this machine has what jobs need, and say how to mend what is missing."""
+    from asyncv2d.doctor import main as examine
+
+    text, code = examine()
+    typer.echo(text)
+    raise typer.Exit(code)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put everything.")] = Path(
         "asyncv2d-demo"

@@ -45,7 +45,8 @@ async def open_engine(
     distribution = config.distribution
     budget = ByteBudget(distribution.loop_budget)
     disk = ByteBudget(_disk_room(folders.large) // distribution.loop_count)
-    context = FetchContext(Spool(folders, budget, disk), distribution.downloads)
+    spool = Spool(folders, budget, disk)
+    context = FetchContext(spool, distribution.downloads, wants=plan.modalities)
     async with open_pool(distribution.worker_count, partial(prepare, plan)) as pool:
         work = _Subsample(config, plan, pool, folders.fast, save_caption=save_caption)
         fetch = Stage(
@@ -53,6 +54,7 @@ async def open_engine(
             open=lambda: open_fetchers(config, context),
             concurrency=distribution.downloads,
             timeout_s=_download_deadline(config),
+            waiting=distribution.waiting_rows,
         )
         subsample = Stage(
             name="subsample",
@@ -133,7 +135,15 @@ class _Subsample:
             raise ItemError(Cause.NOT_MEDIA, "the row has neither a video nor sound")
         metadata = _metadata(fetched)
         separate = None if sound is None else sendable(sound)
-        task = Task(row.key, sendable(body), metadata, self._plan, folder, separate)
+        task = Task(
+            row.key,
+            sendable(body),
+            metadata,
+            self._plan,
+            folder,
+            separate,
+            assembled=bool(fetched.info.get("assembled")),
+        )
         for attempt in range(1, self.attempts + 1):
             try:
                 processed = await self._pool.run(process, task, timeout_s=self._timeout)

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from asyncv2d.job import Job
+from asyncv2d.redact import redacted
 from asyncv2d.types import UserError
 
 _MIB = 1 << 20
@@ -26,6 +27,9 @@ def explain(job: Job) -> str:
 def _configuration(job: Job) -> str:
     config = job.built
     tree: dict[str, Any] = config.model_dump(mode="json", exclude={"subsampling"})
+    reading = tree["reading"]
+    reading["headers"] = dict.fromkeys(reading["headers"], "***")
+    reading["proxy"] = reading["proxy"] and redacted(reading["proxy"])
     subsamplers = {
         name: {"args": stage.model_dump(mode="json")} for name, stage in config.subsampling.items()
     }

@@ -1,19 +1,28 @@
-"""Brings the bodies of rows: by the fetcher of their URL's scheme, or out of an earlier dataset."""
+"""Brings the bodies of rows: by the fetcher of their URL, or out of an earlier dataset."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, TypeVarTuple, Unpack, cast
 from urllib.parse import urlsplit
 
 from anyio import to_thread
 
 from asyncv2d.config import Config
-from asyncv2d.ports import Fetch, FetchContext, Fetcher, Spool
+from asyncv2d.ports import Fetch, FetchContext, Fetcher, PageFetcher, Spool, Workers
 from asyncv2d.registry import load, names
+from asyncv2d.spool import Spool as RealSpool
+from asyncv2d.spool_file import spool_folder
 from asyncv2d.types import Body, Cause, Fetched, FileSlice, ItemError, Modality, Part, Row
+from asyncv2d.workers import WorkerDiedError, WorkerPool, open_pool
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _VIDEO = ("mp4", "m4v", "mov", "webm", "mkv", "avi", "flv", "ts", "mpg", "mpeg", "ogv", "3gp")
 _AUDIO = ("m4a", "mp3", "wav", "flac", "opus", "ogg", "oga", "aac")
@@ -29,21 +38,52 @@ async def open_fetchers(
     config: Config, context: FetchContext
 ) -> AsyncIterator[Callable[[Row], Awaitable[Fetched]]]:
     """All fetchers; the result fetches one row by whichever it needs."""
+    context = replace(equipped(context), share=1 / config.distribution.loop_count)
     async with AsyncExitStack() as stack:
-        by_scheme: dict[str, Fetch] = {}
-        for name in names("fetch"):
-            fetcher = _fetcher(name, config)
-            fetch = await stack.enter_async_context(fetcher.open(context))
-            by_scheme.update(dict.fromkeys(fetcher.schemes, fetch))
+        fetchers = {name: _fetcher(name, config) for name in names("fetch")}
+        opened = {
+            name: await stack.enter_async_context(fetcher.open(context))
+            for name, fetcher in fetchers.items()
+        }
+        routes = _Routes(fetchers, opened, config.reading.fetcher)
 
         async def fetch_row(row: Row) -> Fetched:
             if row.problem is not None:
                 raise ItemError(Cause.BAD_ROW, row.problem)
             if row.parts is not None:
                 return await _take_parts(row, row.parts, context.spool)
-            return await _choose(by_scheme, row.url)(row)
+            return await routes.fetch(row)
 
         yield fetch_row
+
+
+def equipped(context: FetchContext) -> FetchContext:
+    """The context with what the engine lends to fetchers."""
+    assert isinstance(context.spool, RealSpool)
+    folder = partial(spool_folder, context.spool)
+    return replace(context, folder=folder, workers=_open_workers)
+
+
+@asynccontextmanager
+async def _open_workers(size: int, warm_up: Callable[[], object]) -> AsyncIterator[Workers]:
+    async with open_pool(size, warm_up) as pool:
+        yield _FetchWorkers(pool)
+
+
+class _FetchWorkers:
+    """A pool whose deaths are failures of the row."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+
+    async def run(
+        self, function: Callable[[Unpack[Ts]], T], *args: *Ts, timeout_s: float = math.inf
+    ) -> T:
+        """Call ``function`` in a worker."""
+        try:
+            return await self._pool.run(function, *args, timeout_s=timeout_s)
+        except WorkerDiedError as error:
+            raise ItemError(Cause.WORKER_DIED, str(error)) from error
 
 
 def _fetcher(name: str, config: Config) -> Fetcher:
@@ -54,16 +94,74 @@ def _fetcher(name: str, config: Config) -> Fetcher:
     return cast(Fetcher, cls.model_validate(known))
 
 
-def _choose(by_scheme: Mapping[str, Fetch], url: str) -> Fetch:
+class _Routes:
+    """Which fetcher gets which row: by its scheme, by what its URL says, by what came.
+
+    ``chosen`` names the fetcher that takes all URLs it can, or is ``auto``.
+    """
+
+    def __init__(
+        self, fetchers: Mapping[str, Fetcher], opened: Mapping[str, Fetch], chosen: str
+    ) -> None:
+        self._by_scheme: dict[str, Fetch] = {}
+        self._pages: dict[str, tuple[PageFetcher, Fetch]] = {}
+        for name, fetcher in fetchers.items():
+            if isinstance(fetcher, PageFetcher):
+                route = fetcher, opened[name]
+                self._pages.update(dict.fromkeys(fetcher.schemes, route))
+            else:
+                self._by_scheme.update(dict.fromkeys(fetcher.schemes, opened[name]))
+        if chosen != "auto":
+            schemes = fetchers[chosen].schemes
+            self._pages = {
+                scheme: page for scheme, page in self._pages.items() if scheme not in schemes
+            }
+            self._by_scheme.update(dict.fromkeys(schemes, opened[chosen]))
+
+    async def fetch(self, row: Row) -> Fetched:
+        scheme = _scheme(row.url)
+        if scheme not in self._by_scheme:
+            raise ItemError(Cause.BAD_URL, f"nothing here fetches {scheme}:// URLs")
+        fetch = self._by_scheme[scheme]
+        if scheme not in self._pages or _is_media_link(row.url):
+            return await fetch(row)
+        pages, fetch_page = self._pages[scheme]
+        if await to_thread.run_sync(pages.claims, row.url):
+            return await fetch_page(row)
+        try:
+            return await fetch(row)
+        except ItemError as error:
+            if not error.facts.pop("is_page", False):
+                raise
+            page = error
+        try:
+            return await fetch_page(row)
+        except ItemError as error:
+            raise _of_both(page, error) from None
+
+
+def _of_both(page: ItemError, error: ItemError) -> ItemError:
+    """A page was there, and then no video in it; that its host has no address is no news either."""
+    if error.cause in (Cause.NOT_MEDIA, Cause.DNS):
+        error.cause = page.cause
+        error.detail = f"{page.detail}; {error.detail}"
+        error.facts = {**page.facts, **error.facts}
+    return error
+
+
+def _scheme(url: str) -> str:
+    """The scheme of ``url``; none for a plain path. Raises ItemError (bad_url)."""
     if not url:
         raise ItemError(Cause.BAD_URL, "the row has no URL")
     try:
-        scheme = urlsplit(url).scheme.lower() if "://" in url or url.startswith("file:") else ""
+        return urlsplit(url).scheme.lower() if "://" in url or url.startswith("file:") else ""
     except ValueError as error:
         raise ItemError(Cause.BAD_URL, f"the URL is malformed: {error}") from None
-    if scheme not in by_scheme:
-        raise ItemError(Cause.BAD_URL, f"nothing here fetches {scheme}:// URLs")
-    return by_scheme[scheme]
+
+
+def _is_media_link(url: str) -> bool:
+    """Whether the URL says by its end that it is a media file: no page, whoever's it is."""
+    return urlsplit(url).path.rpartition(".")[2].lower() in _MODALITIES
 
 
 async def _take_parts(row: Row, parts: Mapping[str, Part], spool: Spool) -> Fetched:

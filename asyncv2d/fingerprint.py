@@ -12,13 +12,15 @@ from typing import Any, BinaryIO
 
 from asyncv2d.job import Job
 from asyncv2d.ports import Settings
+from asyncv2d.yt_args import YtArgs
 
 _ARGUMENTS = (
     *("output_format", "input_format", "encode_formats", "url_col", "caption_col", "clip_col"),
     "save_additional_columns",
 )
 # How fast and how stubbornly rows are fetched does not change what they become.
-_READING = ("yt_args", "max_bytes", "on_corrupt", "on_bad_row")
+_READING = ("max_bytes", "on_corrupt", "on_bad_row")
+_YT_ARGS = ("download_size", "download_audio_rate", "yt_metadata_args", "ydl_opts")
 _EDGE = 1 << 16
 
 
@@ -32,6 +34,7 @@ def made_of(job: Job) -> dict[str, Any]:
         "arguments": _settings(job, include=set(_ARGUMENTS)),
         "subsampling": {name: _settings(stage) for name, stage in config.subsampling.items()},
         "reading": _settings(config.reading, include=set(_READING)),
+        "yt_args": _settings(config.reading.yt_args or YtArgs(), include=set(_YT_ARGS)),
         "storage": _settings(config.storage),
         "input": _input([] if job.reads_stdin else job.inputs[1]),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ _STREAMED = ("txt", "jsonl", "csv", "tsv")
 RETRY_OF = "retry_of"
 """Column with the key of the row of which this one is another try."""
 RETRY_TABLE = "retry.parquet"
-"""The table of rows to try again, in the folder for unfinished work."""
+"""What the table of rows to try again is called, in the folder for unfinished work."""
 _WRITTEN = ("key", "status", "error_message")  # what every sample's JSON has of its own
 
 
@@ -142,6 +143,8 @@ class Job(Settings):
             return find_inputs(self.url_list, self.input_format)
         if self.input_format not in _STREAMED:
             raise UserError(f"--input_format: rows from stdin need one of: {', '.join(_STREAMED)}")
+        if sys.stdin is None or sys.stdin.closed:
+            raise UserError("-: stdin is closed")
         return self.input_format, [STDIN]
 
     @property
@@ -228,7 +231,8 @@ class Job(Settings):
     @property
     def retries_rows(self) -> bool:
         """Whether the input is a table of failed rows."""
-        return isinstance(self.url_list, str) and Path(self.url_list).name == RETRY_TABLE
+        name = Path(self.url_list).name if isinstance(self.url_list, str) else ""
+        return name.startswith(f"{RETRY_TABLE}-")
 
 
 def make_job(arguments: Mapping[str, Any], config: Any, overrides: Sequence[str] = ()) -> Job:

@@ -111,6 +111,7 @@ class CutWatch(Protocol):
 class Describer(Protocol):
     """Role: adds facts that need no decoding to each sample's JSON."""
 
+    needs_headers: bool
     needs_keyframes: bool
 
     def describe(self, probe: Probe, keyframe_times: Sequence[float]) -> Mapping[str, Any]:

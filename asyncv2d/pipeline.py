@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
+from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from asyncv2d.types import Cause, Failed, ItemError, Ok, Outcome, Row, RunError
@@ -38,7 +39,9 @@ _Send = MemoryObjectSendStream[Any]
 
 @dataclass(frozen=True, slots=True)
 class Stage(Generic[In, Out]):
-    """One step: ``open`` gives the operation, of which ``concurrency`` run at a time.
+    """One step: ``open`` gives the operation, of which ``concurrency`` work at a time.
+
+    ``waiting`` more may have begun that wait for something, such as their turn at a host.
 
     An operation that takes longer than ``timeout_s`` seconds is cancelled, and its row fails with
     ``timeout_cause``.
@@ -49,6 +52,7 @@ class Stage(Generic[In, Out]):
     concurrency: int
     timeout_s: float
     timeout_cause: Cause = Cause.TIMEOUT
+    waiting: int = 0
 
 
 @dataclass(slots=True)
@@ -144,38 +148,55 @@ async def _run_stage(stage: Stage[Any, Any], meter: Meter, receive: _Receive, se
     # The next stage sees the end once this one is closed, so an error in closing is not missed.
     with receive, send:
         async with stage.open() as operation, anyio.create_task_group() as tasks:
-            for _ in range(stage.concurrency):
-                tasks.start_soon(_work, stage, operation, meter, receive.clone(), send.clone())
+            crew = _Crew(stage, operation, meter, receive, send, tasks)
+            crew.grow()
 
 
-async def _work(
-    stage: Stage[Any, Any],
-    operation: Operation[Any, Any],
-    meter: Meter,
-    receive: _Receive,
-    send: _Send,
-) -> None:
-    async with receive, send:
-        begin = time.monotonic()
-        async for outcome in receive:
-            received = time.monotonic()
-            meter.busy += 1
-            try:
-                result = await _apply(stage, operation, outcome)
-            finally:
-                meter.busy -= 1
-            finished = time.monotonic()
-            try:
-                await send.send(result)
-            except BaseException:
-                _close(result)
-                raise
-            sent = time.monotonic()
-            meter.done += 1
-            meter.blocked_on_input_s += received - begin
-            meter.busy_s += finished - received
-            meter.blocked_on_output_s += sent - finished
-            begin = sent
+@dataclass(slots=True)
+class _Crew:
+    """The concurrent operations of a stage: as many as there is work for, and no more than allowed.
+
+    Most of those that a stage allows may never be needed, and each costs memory.
+    """
+
+    stage: Stage[Any, Any]
+    operation: Operation[Any, Any]
+    meter: Meter
+    receive: _Receive
+    send: _Send
+    tasks: TaskGroup
+    size: int = 0
+
+    def grow(self) -> None:
+        """One more."""
+        self.size += 1
+        self.tasks.start_soon(self._work, self.receive.clone(), self.send.clone())
+
+    async def _work(self, receive: _Receive, send: _Send) -> None:
+        meter = self.meter
+        async with receive, send:
+            begin = time.monotonic()
+            async for outcome in receive:
+                received = time.monotonic()
+                meter.busy += 1
+                if meter.busy == self.size < self.stage.concurrency + self.stage.waiting:
+                    self.grow()
+                try:
+                    result = await _apply(self.stage, self.operation, outcome)
+                finally:
+                    meter.busy -= 1
+                finished = time.monotonic()
+                try:
+                    await send.send(result)
+                except BaseException:
+                    _close(result)
+                    raise
+                sent = time.monotonic()
+                meter.done += 1
+                meter.blocked_on_input_s += received - begin
+                meter.busy_s += finished - received
+                meter.blocked_on_output_s += sent - finished
+                begin = sent
 
 
 async def _apply(

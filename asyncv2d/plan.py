@@ -22,7 +22,7 @@ from asyncv2d.media import (
     VideoFilter,
 )
 from asyncv2d.sound import SoundShape
-from asyncv2d.types import UserError
+from asyncv2d.types import Modality, UserError
 
 R = TypeVar("R")
 PictureWork = Literal["none", "untouched", "copied", "encoded", "stills"]
@@ -79,7 +79,21 @@ class Plan:
     def reads_media(self) -> bool:
         """Whether files are opened at all; else rows keep their metadata only."""
         makes = self.wants_picture or self.audio_format is not None
-        return makes or self.detector is not None or bool(self.describers)
+        return makes or self.detector is not None or self._needs_headers
+
+    @property
+    def _needs_headers(self) -> bool:
+        return any(describer.needs_headers for describer in self.describers)
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """What of a video is of use: its picture, its sound, both, or neither."""
+        found = set[Modality]()
+        if self.wants_picture or self.detector is not None or self._needs_headers:
+            found.add("video")
+        if self.audio_format is not None or (self.wants_picture and self.stills is None):
+            found.add("audio")
+        return frozenset(found)
 
     @property
     def cuts_are_clips(self) -> bool:

@@ -10,14 +10,25 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import (
+    TYPE_CHECKING,
+    BinaryIO,
+    Protocol,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    runtime_checkable,
+)
 
 from pydantic import BaseModel, ConfigDict
 
-from asyncv2d.types import Blob, Fetched, Record, Row, Sample, ShardSpec
+from asyncv2d.types import Blob, Fetched, Modality, Record, Row, Sample, ShardSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Settings(BaseModel):
@@ -44,13 +55,6 @@ class Reader(Protocol):
         """The types of the columns, the same for all shards."""
 
 
-class StreamReader(Protocol):
-    """Reads records from a pipe."""
-
-    def stream(self) -> Iterator[Record]:
-        """All records, each as soon as it is there."""
-
-
 class BodyWriter(Protocol):
     """Takes a body in chunks as it arrives."""
 
@@ -63,6 +67,9 @@ class BodyWriter(Protocol):
     async def write(self, chunk: bytes) -> None:
         """Append ``chunk``."""
 
+    async def restart(self) -> None:
+        """Forget what was written, and begin again."""
+
     async def finish(self) -> Blob:
         """The whole body, now owned by the caller."""
 
@@ -74,12 +81,50 @@ class Spool(Protocol):
         """Open a body, before asking for it; waits for room. It is dropped unless finished."""
 
 
+class BodyFolder(Protocol):
+    """An empty folder in the spool, for a body that another process writes as a file."""
+
+    path: Path
+    most: int
+    """Bytes that there can ever be room for."""
+
+    async def reserve(self, size: int) -> None:
+        """Wait for room for ``size`` bytes. Raises ItemError (too_large) if there never will be."""
+
+    async def finish(self, file: Path) -> Blob:
+        """``file`` in this folder as a body that is now owned by the caller, and the folder too."""
+
+
+class Workers(Protocol):
+    """Processes that run functions, and can be killed."""
+
+    async def run(
+        self, function: Callable[[Unpack[Ts]], T], *args: *Ts, timeout_s: float = ...
+    ) -> T:
+        """Call ``function`` in a process of its own; cancelling and a TimeoutError kill it.
+
+        Raises ItemError and RunError as the function does, and ItemError (worker_died).
+        """
+
+
+OpenWorkers = Callable[[int, Callable[[], object]], AbstractAsyncContextManager[Workers]]
+
+
 @dataclass(frozen=True, slots=True)
 class FetchContext:
-    """What a fetcher may use while it is open."""
+    """What a fetcher may use while it is open.
+
+    ``folder`` makes folders in the spool. ``workers`` starts so many processes, each of which calls
+    a function first. ``wants`` is what the job can use of a row (nothing: its metadata alone), and
+    ``share`` this process's part of what the job may do in a time.
+    """
 
     spool: Spool
     concurrency: int
+    folder: Callable[[], AbstractAsyncContextManager[BodyFolder]] | None = None
+    workers: OpenWorkers | None = None
+    wants: frozenset[Modality] = frozenset({"video", "audio"})
+    share: float = 1.0
 
 
 Fetch = Callable[[Row], Awaitable[Fetched]]
@@ -92,6 +137,18 @@ class Fetcher(Protocol):
 
     def open(self, context: FetchContext) -> AbstractAsyncContextManager[Fetch]:
         """Open connections; the result fetches one row and raises ItemError where it cannot."""
+
+
+@runtime_checkable
+class PageFetcher(Fetcher, Protocol):
+    """Brings the videos of web pages. Its ``schemes`` belong to another fetcher too.
+
+    It gets the rows whose URL it ``claims``, and those whose URL the other fetcher found to be a
+    web page: an ItemError (not_media) with the fact ``is_page``.
+    """
+
+    def claims(self, url: str) -> bool:
+        """Whether ``url`` is a page of a site that it knows. Called in a thread: may take time."""
 
 
 @dataclass(frozen=True, slots=True)

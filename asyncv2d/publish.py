@@ -114,7 +114,6 @@ class OpenShard:
 
     def add(self, finished: Sequence[Finished]) -> None:
         """Write the samples of rows, and note their lines for the ledger."""
-        self._out += len(finished)
         for outcome, seconds in finished:
             if self._writer is None or self._journal is None:  # given up
                 return
@@ -126,6 +125,10 @@ class OpenShard:
             self._journal.add(Entry(outcome.row.index, position, lines.own, figures))
             self._figures.add(figures)
             self._lines.append(lines)
+
+    def came_out(self, rows: int) -> None:
+        """So many rows more have come out of the pipeline."""
+        self._out += rows
 
     def ends_after(self, rows: int) -> None:
         """All rows were sent. Fewer than there should be: the input is not what it was."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from asyncv2d.store import Store
 from asyncv2d.types import KeyFormat
@@ -10,6 +11,7 @@ from asyncv2d.types import KeyFormat
 WORK_FOLDER = "_tmp"
 STATS = "_stats.json"
 LEDGER = ".parquet"
+_RETRIED = "_retried.json"
 _SUFFIXES = (LEDGER, ".tar", ".tfrecord", "")  # a folder has none
 
 
@@ -27,6 +29,16 @@ def published_rows(store: Store, keys: KeyFormat, shard: int) -> int | None:
         return None
 
 
+def retried(store: Store) -> set[int]:
+    """The numbers of shards that hold rows which were tried again."""
+    return set(json.loads(store.read(_RETRIED) or b"[]"))
+
+
+def note_retried(store: Store, shards: Iterable[int]) -> None:
+    """Keep these numbers from rows of the input, before any of the shards appears."""
+    store.write(_RETRIED, json.dumps(sorted({*retried(store), *shards})).encode())
+
+
 def remove_dataset(store: Store) -> None:
     """Delete the shards in ``store`` that have a ledger or a report, and nothing else."""
     there = store.names()
@@ -36,4 +48,4 @@ def remove_dataset(store: Store) -> None:
     shards = sorted(filter(str.isdigit, stems))
     # The reports first: a shard without one does not count, should this be interrupted.
     store.remove([f"{name}{STATS}" for name in shards])
-    store.remove([f"{name}{suffix}" for name in shards for suffix in _SUFFIXES])
+    store.remove([_RETRIED, *(f"{name}{suffix}" for name in shards for suffix in _SUFFIXES)])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from asyncv2d.job import RETRY_OF
+from asyncv2d.redact import redacted
 from asyncv2d.types import Blob, Failed, Fetched, Json, Ok, Processed, Row, Sample
 
 _RECEIPT = pa.struct(
@@ -98,16 +99,28 @@ def _columns_beside(row: Row, own: Collection[str]) -> dict[str, Any]:
     A receipt of an earlier job says nothing of this sample, also where it has none of its own.
     """
     if row.parts is None:
-        return _beside(row.columns, {*own, "receipt"})
+        stored = stored_names([*row.columns], {*own, "receipt"} - {*_MERGED})
+        return {stored[name]: value for name, value in row.columns.items()}
     return {name: value for name, value in row.columns.items() if name != "receipt"}
 
 
-def _beside(columns: Mapping[str, Any], own: Container[str]) -> dict[str, Any]:
-    """The input's columns; one whose name is taken by ``own`` is kept as ``input_NAME``."""
-    return {
-        f"input_{name}" if name in own and name not in _MERGED else name: value
-        for name, value in columns.items()
-    }
+def stored_names(columns: Sequence[str], own: Collection[str]) -> dict[str, str]:
+    """What each column of the input is called beside our ``own`` ones: by its name, if it is free.
+
+    Else it is ``input_NAME``. Names that differ in case alone are not told apart by all readers.
+    """
+    taken = {name.casefold() for name in own}
+    free = [name for name in columns if name.casefold() not in taken]
+    stored: dict[str, str] = {}
+    for name in [*free, *columns]:
+        if name in stored:
+            continue
+        candidate = name
+        while candidate.casefold() in taken:
+            candidate = f"input_{candidate}"
+        stored[name] = candidate
+        taken.add(candidate.casefold())
+    return {name: stored[name] for name in columns}
 
 
 def _json_ready(value: Any) -> Any:
@@ -148,7 +161,7 @@ def ledger_lines(outcome: Ok[Processed] | Failed, seconds: float | None = None) 
         line = {
             "key": row.key,
             "status": outcome.status,
-            "error_message": _json_scalar(outcome.detail),
+            "error_message": _json_scalar(redacted(outcome.detail)),
             "cause": outcome.cause.value,
             "stage": outcome.stage,
             "attempts": outcome.attempts,
@@ -171,7 +184,7 @@ def outcome_line(outcome: Ok[Processed] | Failed) -> dict[str, Any]:
     }
     return {
         "key": outcome.row.key,
-        "url": _json_scalar(outcome.row.url),
+        "url": _json_scalar(redacted(outcome.row.url)),
         **about,
         "samples": samples,
     }
@@ -198,7 +211,8 @@ def input_schema(schema: pa.Schema, renamed: Mapping[str, str]) -> pa.Schema:
 
     What Parquet cannot store is kept as JSON text.
     """
-    kinds = {new: schema.field(old).type for old, new in renamed.items()}
+    known = {field.name: field.type for field in schema}
+    kinds = {new: known.get(old, pa.string()) for old, new in renamed.items()}
     return pa.schema([(name, _storable(kind)) for name, kind in kinds.items()])
 
 
@@ -228,9 +242,14 @@ def fact_schema(*, times_as_given: bool = False) -> pa.Schema:
 
 def ledger_schema(columns: pa.Schema) -> pa.Schema:
     """The ledger's columns: those of the input, then our own."""
-    names = _beside(dict.fromkeys(columns.names), _OWN_COLUMNS.names)
-    mine = [pa.field(name, field.type) for name, field in zip(names, columns, strict=True)]
+    stored = stored_names(columns.names, _OWN_COLUMNS.names)
+    mine = [pa.field(stored[field.name], field.type) for field in columns]
     return pa.schema([*mine, *_OWN_COLUMNS])
+
+
+def ledger_names(columns: Sequence[str]) -> dict[str, str]:
+    """What the ledger calls each column of the input."""
+    return stored_names(columns, _OWN_COLUMNS.names)
 
 
 def ledger_table(rows: Sequence[Lines], columns: pa.Schema) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -15,11 +16,11 @@ from typing import Any, Protocol, TextIO
 import anyio
 from anyio import to_thread
 
-from asyncv2d.job import RETRY_TABLE, Job
+from asyncv2d.job import Job
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
 from asyncv2d.launch.processes import ProcessesLauncher
 from asyncv2d.output import output_folder
-from asyncv2d.published import published, published_rows
+from asyncv2d.published import published, published_rows, retried
 from asyncv2d.report import Summary
 from asyncv2d.spool import SpoolFolders, spool_folders
 from asyncv2d.store import open_store
@@ -79,9 +80,13 @@ class PrintedOutcomes(Silent):
         self._file = file
 
     def outcome(self, line: Mapping[str, Any]) -> None:
-        """Print it now: somebody may be waiting for it."""
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        """Print it now: somebody may be waiting for it. If nobody is any more, the run goes on."""
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        except BrokenPipeError:
+            # What is buffered would be written again when the program ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
 
 
 def run_job(job: Job, watcher: Watcher | None = None) -> Summary:
@@ -146,22 +151,24 @@ class _Run:
 
     async def retry(self, shards: Iterator[ShardSpec], mission: Mission) -> Summary:
         """Try failed rows again, as shards behind all others."""
-        from asyncv2d.retry import write_retry_table  # brings pyarrow
+        from asyncv2d.retry import gather  # brings pyarrow
 
         job, store = mission.job, open_store(mission.job.output_folder)
-        table = mission.folder.parent / RETRY_TABLE
-        rows = await to_thread.run_sync(write_retry_table, job, store, table)
-        if rows is None:
-            self._watcher.log("no failed row is to be tried again")
-            return self._summary
         done = published(store, job.built.storage.key_format)
         first = max((*done, *(spec.id for spec in shards)), default=-1) + 1
+        retry = await to_thread.run_sync(gather, job, store, mission.folder.parent, first)
+        if retry is None:
+            self._watcher.log("no failed row is to be tried again")
+            return self._summary
         again = Job.model_validate(
-            {**job.model_dump(), "url_list": str(table), "input_format": "parquet"}
+            {**job.model_dump(), "url_list": str(retry.table), "input_format": "parquet"}
         )
-        specs = (replace(spec, id=first + spec.id) for spec in _shards(again))
-        identity = f"{mission.identity} {rows}"
-        return await self.to_folder(specs, replace(mission, job=again, identity=identity))
+        specs = (replace(spec, id=retry.first + spec.id) for spec in _shards(again))
+        identity = f"{mission.identity} {retry.digest}"
+        summary = await self.to_folder(specs, replace(mission, job=again, identity=identity))
+        if summary.exit_code == 0:
+            retry.table.unlink()
+        return summary
 
     async def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work, and heed signals meanwhile."""
@@ -175,8 +182,15 @@ class _Run:
     def _to_do(self, shards: Iterator[ShardSpec]) -> Iterator[ShardSpec]:
         store, keys = open_store(self._job.output_folder), self._job.built.storage.key_format
         done = published(store, keys)
+        others = set[int]() if self._job.incremental_mode == "retry_failed" else retried(store)
         is_here = store.local_folder is not None  # elsewhere, one report after the other takes long
         for spec in shards:
+            if spec.id in others:
+                raise UserError(
+                    f"shard {spec.id} of this input has the number of a shard of rows that were"
+                    " tried again: the table grew since; use another output_folder, or"
+                    " --incremental_mode overwrite"
+                )
             rows = published_rows(store, keys, spec.id) if spec.id in done and is_here else None
             if spec.id in done and self._is_same(spec, rows):
                 self._summary.skipped += 1

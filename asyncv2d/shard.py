@@ -20,6 +20,7 @@ from asyncv2d.engine import Engine
 from asyncv2d.job import RETRY_OF, Job
 from asyncv2d.ports import Reader
 from asyncv2d.publish import Finished
+from asyncv2d.redact import redacted
 from asyncv2d.report import ShardReport
 from asyncv2d.types import (
     Failed,
@@ -33,7 +34,8 @@ from asyncv2d.types import (
     UserError,
 )
 
-_OPEN_SHARDS = 4
+_OPEN_SHARDS = 4  # at least; more, where shards are so small that they end among waiting rows
+_MOST_OPEN_SHARDS = 32
 _READ_BATCH = 500
 _TAKE_BATCH = 64
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -65,6 +67,9 @@ class Shard(Protocol):
 
     def add(self, finished: Sequence[Finished]) -> None:
         """Take outcomes of rows, each with the seconds it took."""
+
+    def came_out(self, rows: int) -> None:
+        """So many rows more have come out of the pipeline, and were taken or given up."""
 
     def ends_after(self, rows: int) -> None:
         """All rows were sent."""
@@ -114,7 +119,7 @@ class ShardRun:
         self._keys = site.job.built.storage.key_format
         self._open: dict[int, Shard] = {}
         self._begun: dict[tuple[int, int], float] = {}
-        self._slots = anyio.Semaphore(_OPEN_SHARDS)
+        self._slots = anyio.Semaphore(_open_shards(site.job))
         self._publishing: TaskGroup
 
     async def run(self, source: RowSource, drain: anyio.Event) -> None:
@@ -158,32 +163,37 @@ class ShardRun:
     def row(self, shard: int, index: int, record: Record) -> Row:
         """The record as a row."""
         columns = self._site.job.named(record.columns)
-        url = columns["url"]
-        text = url.strip() if isinstance(url, str) else "" if url is None else str(url)
+        url, problem = columns["url"], record.problem
+        if problem is None and not isinstance(url, str | None):
+            problem = f"the URL is no text: {url!r:.60}"
+        text = url.strip() if isinstance(url, str) else ""
+        if isinstance(url, str):
+            columns["url"] = redacted(url)  # what is written down goes to other people
         key = record.key or self._keys.key(shard, index)
         retry_of = record.columns.get(RETRY_OF) if self._site.job.retries_rows else None
         self._begun[shard, index] = time.monotonic()
-        return Row(index, key, text, columns, shard, record.parts, record.problem, retry_of)
+        return Row(index, key, text, columns, shard, record.parts, problem, retry_of)
 
     async def _take(self, outcomes: Sequence[Outcome[Processed]]) -> None:
         """Hand outcomes to their shards, and finish each shard with its last one."""
-        by_shard = defaultdict[int, list[Finished]](list)
+        by_shard = defaultdict[Shard, list[Finished]](list)
         for outcome in outcomes:
             row = outcome.row
             seconds = time.monotonic() - self._begun.pop((row.shard, row.index))
-            by_shard[row.shard].append((outcome, round(seconds, 3)))
+            by_shard[self._open[row.shard]].append((outcome, round(seconds, 3)))
         try:
-            for number, finished in by_shard.items():
-                with costs_at_most(self._open[number], "cannot write"):
-                    await to_thread.run_sync(self._open[number].add, finished)
+            for shard, finished in by_shard.items():
+                with costs_at_most(shard, "cannot write"):
+                    await to_thread.run_sync(shard.add, finished)
             if self._watch is not None:
                 for outcome in outcomes:
                     await self._watch(outcome)
         finally:
             for outcome in outcomes:
                 _close(outcome)
-        for number in by_shard:
-            self._finish_if_complete(self._open[number])
+        for shard, finished in by_shard.items():
+            shard.came_out(len(finished))  # only now: a complete shard is published
+            self._finish_if_complete(shard)
 
     def _finish_if_complete(self, shard: Shard) -> None:
         """A shard that was given up waits for its last row too: it may soon be tried again."""
@@ -198,6 +208,12 @@ class ShardRun:
                 await to_thread.run_sync(shard.publish)
         await self._reports.send(shard.report())
         self._slots.release()
+
+
+def _open_shards(job: Job) -> int:
+    settings, size = job.built.distribution, job.built.storage.number_sample_per_shard
+    rows = settings.downloads + settings.waiting_rows
+    return min(max(_OPEN_SHARDS, rows // size + 2), _MOST_OPEN_SHARDS)
 
 
 async def table_rows(

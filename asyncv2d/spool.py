@@ -21,7 +21,7 @@ from anyio import to_thread
 from asyncv2d.budget import ByteBudget, Lease
 from asyncv2d.types import Blob, Cause, ItemError, RunError, UserError
 
-INLINE_BYTES = 1 << 20
+INLINE_BYTES = 128 << 10
 _SHARES = 8  # a body may take this part of the budget, an eighth
 _REMEMBERED = 8  # bodies that count for what size is usual, roughly
 _SHARED_MEMORY = Path("/dev/shm")
@@ -133,6 +133,14 @@ class SpooledBody:
             await self._grow()
         if self._buffered > INLINE_BYTES:
             await self._flush()
+
+    async def restart(self) -> None:
+        """Forget what was written; its room stays taken."""
+        self._chunks.clear()
+        self.size = self._buffered = 0
+        if self._file is not None:
+            await to_thread.run_sync(self._file.truncate, 0)
+            self._file.seek(0)
 
     def _budget_for(self, size: int) -> ByteBudget:
         return self.spool.disk if size > self.spool.share else self.spool.budget

@@ -44,13 +44,14 @@ class StreamedShard:
         self.error: str | None = None
         self._writer = writer
         self._rows = rows
+        self._out = 0
         self._figures = Figures()
         self._started = time.time()
 
     @property
     def complete(self) -> bool:
         """Whether every row has come out of the pipeline."""
-        return self._figures.rows == self._rows
+        return self._out == self._rows
 
     @property
     def bytes_written(self) -> int:
@@ -76,6 +77,12 @@ class StreamedShard:
                 self._figures.add(row_figures(outcome))
         except BrokenPipeError as error:
             raise ReaderGoneError("whoever read the output went away") from error
+        except OSError as error:
+            raise RunError(f"stdout: cannot write: {error.strerror}") from error
+
+    def came_out(self, rows: int) -> None:
+        """So many rows more have come out of the pipeline."""
+        self._out += rows
 
     def ends_after(self, rows: int) -> None:
         """All rows were sent."""

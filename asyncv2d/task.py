@@ -19,7 +19,8 @@ class Task:
 
     ``metadata`` is what is known of it beforehand, by the names in METADATA. ``spool``
     is a folder to make for parts that are large; None keeps all parts in memory. ``sound`` is where
-    the sound is taken from, if that is another file.
+    the sound is taken from, if that is another file. ``assembled``: the file was put together from
+    the pieces of a stream, and has no form of its own worth keeping.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Task:
     plan: Plan
     spool: Path | None = None
     sound: Body | None = None
+    assembled: bool = False
 
 
 def sendable(body: Body) -> Body:

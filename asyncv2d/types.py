@@ -38,7 +38,7 @@ class Cause(StrEnum):
     NOT_FOUND = (
         "not_found",
         False,
-        "the row names a local file that does not exist or cannot be read",
+        "the row names a file, here or in a store, that does not exist or cannot be read",
     )
     HTTP_403 = "http_403", False, "the server refused access (403)"
     HTTP_404 = "http_404", False, "the server has no such page (404 or 410)"
@@ -59,11 +59,39 @@ class Cause(StrEnum):
     NO_VIDEO_STREAM = "no_video_stream", False, "the file holds no video, and the job needs it"
     NO_AUDIO_STREAM = "no_audio_stream", False, "the file holds no sound, and the job makes sound"
     NO_CLIPS = "no_clips", False, "no span of the video fits the lengths that were asked for"
+    OPTED_OUT = "opted_out", False, "the server asks to leave the file out of such datasets"
+    FORBIDDEN_ADDRESS = (
+        "forbidden_address",
+        False,
+        "the URL, or where it leads, is an address of this network that rows may not reach",
+    )
     BAD_ROW = "bad_row", False, "the line of the table cannot be read"
     BAD_CLIPS = (
         "bad_clips",
         False,
         "the row's clips, cuts or subtitles cannot be read as spans of time",
+    )
+    UNAVAILABLE = "unavailable", False, "the site says that the video is gone, or never was there"
+    PRIVATE = "private", False, "the site shows the video only to those whom its owner chose"
+    GEO_BLOCKED = "geo_blocked", False, "the site does not show the video in this country"
+    LOGIN_REQUIRED = (
+        "login_required",
+        False,
+        "the site wants a login, or proof that no robot asks: give it cookies",
+    )
+    AGE_RESTRICTED = "age_restricted", False, "the site shows the video only to proven adults"
+    RATE_LIMITED = "rate_limited", True, "the site asked for fewer requests"
+    LIVE = "live", False, "the broadcast goes on or has yet to begin, so it has no end"
+    NO_FORMAT = "no_format", False, "the site offers no form of the video that can be downloaded"
+    EXTRACTOR_FAILED = (
+        "extractor_failed",
+        False,
+        "yt-dlp does not understand what the site sent; a newer release of it may",
+    )
+    NOT_INSTALLED = (
+        "not_installed",
+        False,
+        "a package that such URLs need is not installed; the message says which",
     )
     WORKER_DIED = "worker_died", True, "the worker process died on this video, also when retried"
     WORKER_TIMEOUT = "worker_timeout", False, "processing this video took longer than allowed"

@@ -146,7 +146,8 @@ class _Work:
             raise ItemError(Cause.NO_AUDIO_STREAM, _what_it_is(self._sound, "sound"))
         if work == "untouched" and media.damage and not plays(self._task.body):
             raise ItemError(media.harm, "not even the first frame can be decoded")
-        if work == "untouched" and self._sound is not media and plan.audio_format is None:
+        apart = self._sound is not media and plan.audio_format is None
+        if work == "untouched" and (apart or self._task.assembled):
             work = "copied"  # into one file
         if work == "copied" and not can_copy(media):
             return "encoded"

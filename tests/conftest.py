@@ -15,11 +15,14 @@ import threading
 import time
 import urllib.request
 import uuid
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -95,7 +98,26 @@ _FIXED = {
     "disguised": (b"\n <!DOCTYPE html><title>no</title>", "video/mp4"),
     "text": (b"just words " * 100, "video/mp4"),
     "empty": (b"", "video/mp4"),
+    "playlist": (b"#EXTM3U\n#EXT-X-VERSION:3\n", "application/vnd.apple.mpegurl"),
+    "json": (b'{"error": "no such video"}' * 40, "application/json"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(600), "video/mp4"),
+    "pdf": (b"%PDF-1.7\n" + bytes(600), "application/octet-stream"),
 }
+
+
+# How a file is told from a changed one, by the way in which a transfer of it breaks.
+_VALIDATORS = {
+    "range": {"ETag": '"one"'},
+    "modified": {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"},
+    "weak": {"ETag": 'W/"one"'},
+    "none": {"ETag": '"one"', "Accept-Ranges": "none"},
+}
+
+
+@cache
+def _bomb() -> bytes:
+    """A few bytes that become many."""
+    return gzip.compress(bytes(1 << 24))
 
 
 def _always(body: bytes, kind: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -114,6 +136,8 @@ class Server:
     def __init__(self, videos: Mapping[str, bytes]) -> None:
         self.videos = dict(videos)
         self.hits: Counter[str] = Counter()
+        self.headers: defaultdict[str, list[Mapping[str, str]]] = defaultdict(list)
+        self.robots: dict[str, tuple[int, str]] = {}
         self.address = ""
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -124,6 +148,10 @@ class Server:
     def url(self, path: str) -> str:
         """The whole URL of ``path``."""
         return f"{self.address}/{path}"
+
+    def url_at(self, host: str, path: str) -> str:
+        """The URL of ``path`` under another name of this machine."""
+        return f"http://{host}:{self.address.rpartition(':')[2]}/{path}"
 
     def count(self, path: str) -> int:
         """How often ``path`` was asked for."""
@@ -180,6 +208,13 @@ class Server:
             "/reset/{name}": self._reset,
             "/reset-after/{name}": self._reset_after,
             "/nonsense/{name}": self._nonsense,
+            "/broken/{way}/{name}": self._broken,
+            "/with/{name}": self._with,
+            "/busy/{times}/{status}/{name}": self._busy,
+            "/to": self._to,
+            "/packed/{way}/{name}": self._packed,
+            "/cookie/{name}": self._cookie,
+            "/robots.txt": self._robots_txt,
             **{f"/{path}/{{name}}": _always(body, kind) for path, (body, kind) in _FIXED.items()},
         }
 
@@ -188,6 +223,7 @@ class Server:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         self.hits[request.path_qs] += 1
+        self.headers[request.path_qs].append(dict(request.headers))
         return await handler(request)
 
     def _video(self, request: web.Request) -> bytes:
@@ -265,10 +301,71 @@ class Server:
         request.transport.write(b"SPAM/9.9 hello\r\n\r\n")
         return self._drop(request, gently=True)
 
-    async def _begin(self, request: web.Request) -> None:
+    async def _broken(self, request: web.Request) -> web.StreamResponse:
+        """Fall silent in the middle, once; ``way`` says what becomes of a request for the rest."""
+        video, way = self._video(request), request.match_info["way"]
+        is_first = self.hits[request.path_qs] == 1
+        headers = dict(_VALIDATORS.get(way, _VALIDATORS["range"]))
+        if is_first:
+            await self._begin(request, headers)
+            await self._closing.wait()
+            return self._drop(request)
+        start = request.http_range.start or 0
+        if way == "changed":
+            headers["ETag"] = '"another"'
+        if start == 0 or way in ("changed", "ignored"):
+            return web.Response(body=video, headers=headers)
+        if way == "gone":
+            return web.Response(status=416)
+        if way == "wrong":
+            start += 1
+        headers["Content-Range"] = f"bytes {start}-{len(video) - 1}/{len(video)}"
+        return web.Response(status=206, body=video[start:], headers=headers)
+
+    async def _with(self, request: web.Request) -> web.StreamResponse:
+        response = web.Response(body=self._video(request), content_type="video/mp4")
+        response.headers.extend(request.query)
+        return response
+
+    async def _busy(self, request: web.Request) -> web.StreamResponse:
+        if self.hits[request.path_qs] <= int(request.match_info["times"]):
+            return web.Response(status=int(request.match_info["status"]), headers=request.query)
+        return await self._ok(request)
+
+    async def _to(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": request.query["url"]})
+
+    async def _packed(self, request: web.Request) -> web.StreamResponse:
+        body, way = self._video(request), request.match_info["way"]
+        bare = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        name, packed = {
+            "deflate": ("deflate", zlib.compress(body)),
+            "bare": ("deflate", bare.compress(body) + bare.flush()),
+            "members": ("gzip", gzip.compress(body[:1000]) + gzip.compress(body[1000:])),
+            "short": ("gzip", gzip.compress(body)[:-100]),
+            "spoilt": ("gzip", b"\x1f\x8b" + bytes(1000)),
+            "unknown": ("br", body),
+            "bomb": ("gzip", _bomb()),
+        }[way]
+        return web.Response(body=packed, headers={"Content-Encoding": name})
+
+    async def _cookie(self, request: web.Request) -> web.StreamResponse:
+        if request.cookies.get("seen") == "yes":
+            return await self._ok(request)
+        response = web.Response(status=302, headers={"Location": request.path_qs})
+        response.set_cookie("seen", "yes")
+        return response
+
+    async def _robots_txt(self, request: web.Request) -> web.StreamResponse:
+        status, text = self.robots.get(request.url.host or "", (404, ""))
+        return web.Response(status=status, text=text)
+
+    async def _begin(
+        self, request: web.Request, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Promise the whole video and send the first half of it."""
         video = self._video(request)
-        response = web.StreamResponse(headers={"Content-Length": str(len(video))})
+        response = web.StreamResponse(headers={"Content-Length": str(len(video)), **headers})
         await response.prepare(request)
         await response.write(video[: len(video) // 2])
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 from asyncv2d.inputs import STDIN
 from asyncv2d.job import Job
@@ -20,7 +21,7 @@ from asyncv2d.spool import SpoolFolders
 from asyncv2d.store import open_store
 from asyncv2d.stream import ArrivingRows, Limits, arriving
 from asyncv2d.tar_out import StreamSite
-from asyncv2d.types import ShardSpec
+from asyncv2d.types import RunError, ShardSpec
 
 
 async def run_to_stdout(
@@ -30,19 +31,33 @@ async def run_to_stdout(
 
     Raises ReaderGoneError where nobody reads them any more.
     """
-    out = os.fdopen(os.dup(1), "wb")
+    out = _stdout()
     try:
         writer = job.stream_writer().stream(out)
         await _run(StreamSite(job, writer), shards, 0, spool, control)
         writer.finish()
+    except OSError as error:
+        raise RunError(f"stdout: cannot write: {error.strerror}") from error
     finally:
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             out.close()
 
 
+def _stdout() -> BinaryIO:
+    try:
+        return os.fdopen(os.dup(1), "wb")
+    except OSError as error:
+        raise RunError(f"stdout: cannot write: {error.strerror}") from error
+
+
 async def run_from_stdin(mission: Mission, control: Control) -> None:
-    """Make shards of the rows that arrive on stdin, behind those that are there already."""
+    """Make shards of the rows that arrive on stdin, behind those that are there already.
+
+    What a killed run began cannot be gone on with: its rows do not come again.
+    """
     job = mission.job
+    for left_behind in mission.folder.iterdir():
+        shutil.rmtree(left_behind)
     keys = job.built.storage.key_format
     first = max(published(open_store(job.output_folder), keys), default=-1) + 1
     site = open_site(job, job.reader().column_types(), mission.folder, mission.identity)

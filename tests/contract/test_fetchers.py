@@ -12,7 +12,8 @@ import anyio
 import pytest
 
 from asyncv2d.budget import ByteBudget
-from asyncv2d.ports import FetchContext, Fetcher
+from asyncv2d.fetching import equipped
+from asyncv2d.ports import FetchContext, Fetcher, PageFetcher
 from asyncv2d.registry import load, names
 from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from tests.conftest import Server
 
 pytestmark = pytest.mark.anyio
-URLS = {"http": "http://127.0.0.1:1/a.mp4", "filesystem": "/no/such/file"}
+URLS = {
+    "filesystem": "/no/such/file",
+    "http": "http://127.0.0.1:1/a.mp4",
+    "remote": "memory://no/such/file",
+    "ytdlp": "http://127.0.0.1:1/a.html",
+}
 QUICK: dict[str, Any] = {"timeout": 0.5, "total_timeout": 5, "retries": 0}
 
 
@@ -47,7 +53,7 @@ def spool(tmp_path: Path) -> Spool:
 async def fetch(spool: Spool, url: str, kind: str = "http", **settings: Any) -> Fetched:
     """Fetch one row."""
     with anyio.fail_after(30):
-        async with fetcher(kind, **settings).open(FetchContext(spool, 4)) as fetch_row:
+        async with fetcher(kind, **settings).open(equipped(FetchContext(spool, 4))) as fetch_row:
             return await fetch_row(Row(0, "0", url))
 
 
@@ -68,8 +74,11 @@ def test_it_says_what_it_fetches(kind: str) -> None:
 
 
 def test_no_two_fetch_the_same() -> None:
-    """Each scheme belongs to one fetcher."""
-    schemes = [scheme for kind in names("fetch") for scheme in fetcher(kind).schemes]
+    """Each scheme belongs to one fetcher, beside those that look into its pages."""
+    fetchers = [
+        found for kind in names("fetch") if not isinstance(found := fetcher(kind), PageFetcher)
+    ]
+    schemes = [scheme for found in fetchers for scheme in found.schemes]
     assert len(schemes) == len(set(schemes))
 
 
@@ -203,6 +212,7 @@ class TestHttp:
             "http://127.0.0.1:99999/a",
             "http://127.0.0.1:x/a",
             "http:///a",
+            "http://%",
         ],
     )
     async def test_malformed(self, spool: Spool, url: str) -> None:

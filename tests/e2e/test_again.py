@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 if TYPE_CHECKING:
@@ -31,8 +34,14 @@ class Job:
         self.table.write_text("\n".join(lines))
 
     def run(self, *arguments: str) -> Started:
-        """Run the command."""
-        return self._command.run(
+        """Run the command to its end."""
+        started = self.start(*arguments)
+        assert started.code is not None
+        return started
+
+    def start(self, *arguments: str) -> Started:
+        """Start the command."""
+        return self._command.start(
             *("download", self.table, "--output_folder", self.output),
             *("--output_format", "webdataset", "--save_additional_columns", "n"),
             *("--set", "reading.retries=0"),
@@ -154,3 +163,99 @@ class TestChanged:
         job.rows("no.mp4")
         assert job.run("--incremental_mode", "overwrite").code == 0
         assert [line["n"] for line in job.ledger("n")] == [0]
+
+
+class TestRetryOddColumns:
+    """Columns that make it hard to find the table's values again in the ledger."""
+
+    def test_names_like_ours(self, job: Job, server: Server) -> None:
+        """Each value comes from its own column, also where ``input_NAME`` is taken."""
+        url = server.url("flaky/1/short.mp4")
+        line = {"url": url, "n": 1, "key": "a", "input_key": "b", "input_url": "c"}
+        job.table.write_text(json.dumps(line))
+        columns = ("--save_additional_columns", "n,key,input_key,input_url")
+        assert job.run(*columns).code == 0
+        again = job.run(*columns, "--incremental_mode", "retry_failed")
+        assert again.code == 0, again.err
+        assert "1 rows: 1 ok" in again.err
+        last = job.ledger("n", "input_input_key", "input_key", "input_url", "url")[-1]
+        assert last == {
+            "n": 1,
+            "input_input_key": "a",
+            "input_key": "b",
+            "input_url": "c",
+            "url": url,
+        }
+
+    @pytest.mark.parametrize("value", [b"\0\xff", {"bytes": b"x", "path": "p"}])
+    def test_bytes(self, job: Job, server: Server, value: Any) -> None:
+        """Columns of bytes are kept, though media look the same in other ledgers."""
+        job.table = job.folder / "urls.parquet"
+        row = {"url": server.url("flaky/1/short.mp4"), "n": value}
+        pq.write_table(pa.Table.from_pylist([row]), job.table)
+        assert job.run().code == 0
+        assert job.run("--incremental_mode", "retry_failed").code == 0
+        assert [line["n"] for line in job.ledger("n")] == [value, value]
+
+
+def test_a_table_that_grew_after_a_retry(job: Job, server: Server) -> None:
+    """Its new rows are never taken for those that were tried again."""
+    job.rows(server.url("flaky/1/short.mp4"), "no.mp4")
+    assert job.run().code == 0
+    assert job.run("--incremental_mode", "retry_failed").code == 0
+    job.rows(server.url("ok/short.mp4"), "no.mp4", "no.mp4", "no.mp4")
+    run = job.run("--allow_changed")
+    assert run.code == 2
+    assert "the number of a shard of rows that were tried again" in run.err
+
+
+def test_a_retry_that_is_killed(job: Job, server: Server, until: Callable[..., None]) -> None:
+    """Is gone on with: rows that it finished are not asked for again."""
+    finished = ["flaky/1/short.mp4?0", "flaky/1/short.mp4?1"]
+    others = ["status/500/a", "status/500/b", "status/500/c"]
+    job.rows(*map(server.url, finished + others))
+    assert job.run().code == 0
+    slow = ("--set", "distribution.processes_count=1", "--set", "distribution.thread_count=1")
+    retry = ("--incremental_mode", "retry_failed", *slow)
+    run = job.start(*retry)
+    until(lambda: list(job.output.glob("_tmp/shards/00004/journal.jsonl")))
+    until(lambda: not list(job.output.glob("_tmp/shards/00003")))
+    run.signal(signal.SIGKILL)
+    assert run.code == -signal.SIGKILL
+    again = job.run(*retry)
+    assert again.code == 0, again.err
+    assert [server.count(path) for path in finished] == [2, 2]
+    lines = job.ledger("cause", "retry_of")[5:]
+    assert [line["retry_of"] for line in lines] == [
+        "000000",
+        "000001",
+        "000010",
+        "000011",
+        "000020",
+    ]
+
+
+def test_many_small_shards(job: Job) -> None:
+    """Shards that are complete in the moment in which they end are published all the same."""
+    job.rows(*[f"no/{number}.mp4" for number in range(300)])
+    run = job.run("--set", "distribution.distributor=inline")
+    assert run.code == 0, run.err
+    assert "150 shards published" in run.err
+
+
+class TestAnEarlierDataset:
+    """Tars as input."""
+
+    def test_videos_that_differ(self, job: Job, server: Server, command: Command) -> None:
+        """What was found of one video does not have to look like what was found of another."""
+        job.rows("no.mp4", "no.mp4", *map(server.url, ("ok/short.mp4", "ok/sound.mp4")))
+        probe = ("--set", 'subsampling={"FFProbeSubsampler": {}}', "--encode_formats", "{}")
+        assert job.run(*probe).code == 0
+        second = job.folder / "second"
+        run = command.run(
+            *("download", job.output, "--output_folder", second, "--encode_formats", "{}"),
+            *("--output_format", "webdataset"),
+        )
+        assert run.code == 0, run.err
+        assert "2 rows: 2 ok" in run.err
+        assert [path.name for path in sorted(second.glob("*.tar"))] == ["00001.tar"]

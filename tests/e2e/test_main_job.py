@@ -75,7 +75,7 @@ ELSEWHERE = {
     "": "bad_url",
     "http://": "bad_url",
     "http://[::1/a.mp4": "bad_url",
-    "ftp://127.0.0.1/a.mp4": "bad_url",
+    "gopher://127.0.0.1/a.mp4": "bad_url",
     "http://127.0.0.1:1/a.mp4": "connect",
     "no/such/file.mp4": "not_found",
 }
@@ -236,7 +236,9 @@ class TestFaults:
         """The dataset of that run."""
         urls = [*map(server.url, [*GOOD, *BAD]), *ELSEWHERE]
         job.rows(urls)
-        started = job.start(reading__timeout=1, reading__total_timeout=3, reading__retries=1)
+        limits = {"timeout": 1, "total_timeout": 3, "retries": 1}
+        settings: dict[str, Any] = {f"reading__{name}": value for name, value in limits.items()}
+        started = job.start(reading__fetcher="http", **settings)
         assert started.code == 0, started.err
         return job.dataset()
 

@@ -30,7 +30,7 @@ async def test_processing_has_a_deadline(video: str) -> None:
 
 async def test_every_kind_of_url_has_its_fetcher_or_a_cause(video: str) -> None:
     """Paths are taken where they lie; unknown schemes, empty and broken URLs are bad_url."""
-    urls = [video, f"file://{video}", "ftp://host/a.mp4", "", "http://[broken/a.mp4"]
+    urls = [video, f"file://{video}", "gopher://host/a.mp4", "", "http://[broken/a.mp4"]
     async with asyncv2d.open(ONE_WORKER) as v2d, v2d.stream(urls) as outcomes:
         by_index = {outcome.row.index: outcome async for outcome in outcomes}
     assert isinstance(by_index[0], asyncv2d.Ok)

@@ -17,7 +17,7 @@ from asyncv2d.ports import WrittenFile
 from asyncv2d.publish import OpenShard, Site, open_site
 from asyncv2d.published import published, remove_dataset
 from asyncv2d.store import LocalStore
-from asyncv2d.types import Blob, Cause, Failed, Ok, Processed, Row, Sample, ShardSpec
+from asyncv2d.types import Blob, Cause, Failed, Ok, Outcome, Processed, Row, Sample, ShardSpec
 
 SPEC = ShardSpec(7, "urls.csv", 0, 2)
 GOOD = Ok(Row(0, "00007000", "u"), Processed([Sample("00007000", {"mp4": Blob.of(b"v")}, {})]))
@@ -52,6 +52,12 @@ def shard(site: Site) -> OpenShard:
     return begun(site)
 
 
+def take(shard: OpenShard, outcome: Outcome[Processed]) -> None:
+    """One row comes out of the pipeline."""
+    shard.add([(outcome, 0.5)])
+    shard.came_out(1)
+
+
 def names(folder: Path) -> list[str]:
     """What lies in a folder."""
     return sorted(path.name for path in folder.iterdir())
@@ -60,10 +66,10 @@ def names(folder: Path) -> list[str]:
 def test_published(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     """Data, ledger and report appear together; nothing else stays."""
     output = Path(job.output_folder)
-    shard.add([(GOOD, 0.5)])
+    take(shard, GOOD)
     early = shard.complete
     assert names(output) == []
-    shard.add([(BAD, 0.5)])
+    take(shard, BAD)
     assert (early, shard.complete) == (False, True)
     shard.publish()
     assert names(output) == ["00007.parquet", "00007.tar", "00007_stats.json"]
@@ -77,18 +83,18 @@ def test_published_again(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     """Files of a shard that has no report, left by a killed run, are replaced."""
     output = Path(job.output_folder)
     (output / "00007.tar").write_text("half")
-    shard.add([(GOOD, 0.5)])
-    shard.add([(BAD, 0.5)])
+    take(shard, GOOD)
+    take(shard, BAD)
     shard.publish()
     assert (output / "00007.tar").read_bytes()[:8] == b"00007000"
 
 
 def test_given_up(shard: OpenShard, job: Job, tmp_path: Path) -> None:
     """What was written is removed; rows that still come are taken, and the report says why."""
-    shard.add([(GOOD, 0.5)])
+    take(shard, GOOD)
     shard.give_up("no room")
     assert names(tmp_path / "work") == []
-    shard.add([(BAD, 0.5)])
+    take(shard, BAD)
     assert shard.complete
     assert shard.report().error == "no room"
     assert names(Path(job.output_folder)) == []
@@ -96,7 +102,7 @@ def test_given_up(shard: OpenShard, job: Job, tmp_path: Path) -> None:
 
 def test_gone_on_with(shard: OpenShard, site: Site, job: Job) -> None:
     """A shard that a killed process left has its finished rows, and no others."""
-    shard.add([(GOOD, 0.5)])
+    take(shard, GOOD)
     shard.abandon()
     with (site.folder / "00007" / "00007.tar").open("ab") as file:
         file.write(b"half a sample")
@@ -105,7 +111,7 @@ def test_gone_on_with(shard: OpenShard, site: Site, job: Job) -> None:
     again = begun(site)
     assert [again.is_done(index) for index in (0, 1)] == [True, False]
     again.restore(GOOD.row)
-    again.add([(BAD, 0.5)])
+    take(again, BAD)
     again.publish()
     output = Path(job.output_folder)
     assert pq.read_table(output / "00007.parquet")["key"].to_pylist() == ["00007000", "00007001"]
@@ -119,8 +125,8 @@ def test_killed_while_it_was_published(
     shard: OpenShard, site: Site, job: Job, moved: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was moved already stays where it is, and the rest follows; no row is asked for again."""
-    shard.add([(GOOD, 0.5)])
-    shard.add([(BAD, 0.5)])
+    take(shard, GOOD)
+    take(shard, BAD)
     output = Path(job.output_folder)
 
     def publish(store: LocalStore, files: Sequence[WrittenFile]) -> None:
@@ -144,7 +150,7 @@ def test_killed_while_it_was_published(
 
 def test_made_of_something_else(shard: OpenShard, site: Site) -> None:
     """What was begun with another configuration or table is dropped."""
-    shard.add([(GOOD, 0.5)])
+    take(shard, GOOD)
     shard.abandon()
     other = begun(replace(site, identity="made of that"))
     assert not other.is_done(0)
@@ -163,8 +169,8 @@ def test_an_input_that_has_changed(shard: OpenShard, sent: int) -> None:
 def test_the_output_folder_is_gone(shard: OpenShard, job: Job) -> None:
     """Is an OSError, which ends in the report."""
     Path(job.output_folder).rmdir()
-    shard.add([(GOOD, 0.5)])
-    shard.add([(BAD, 0.5)])
+    take(shard, GOOD)
+    take(shard, BAD)
     with pytest.raises(FileNotFoundError):
         shard.publish()
     shard.give_up("the output folder is gone")

@@ -23,7 +23,7 @@ def spool(tmp_path: Path) -> Spool:
     folders = SpoolFolders(tmp_path / "fast", tmp_path / "large")
     folders.fast.mkdir()
     folders.large.mkdir()
-    return Spool(folders, ByteBudget(24 * INLINE_BYTES), ByteBudget(100 * INLINE_BYTES))
+    return Spool(folders, ByteBudget(24 << 20), ByteBudget(100 << 20))
 
 
 def left_in(spool: Spool) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asyncv2d.ports import Settings
 from asyncv2d.types import Part, Record, ShardSpec, UserError
-from asyncv2d_stages.read._kinds import LOOK_AT, fitted, infer
+from asyncv2d_stages.read._kinds import LOOK_AT, infer
 from asyncv2d_stages.read._table import check_columns
 from asyncv2d_stages.read._tar import BadSample, Sample, samples
 
@@ -49,25 +49,30 @@ class WebdatasetReader(Settings):
     def records(self, shard: ShardSpec) -> Iterator[Record]:
         """The samples of one tar. Only their ``.json`` and ``.txt`` are read."""
         chosen = islice(samples(shard.source, _IS_METADATA), shard.start, shard.stop)
-        yield from fitted((self._record(shard.source, sample) for sample in chosen), self.inferred)
+        yield from (self._record(shard.source, sample) for sample in chosen)
 
     def column_types(self) -> pa.Schema:
-        """The types in the first samples of the first tar; text for columns that no sample has."""
+        """The types in the first samples; text where these have no common one, or none at all.
+
+        A later value of another type is no mistake: what a job finds differs from video to video.
+        """
         return self.inferred
 
     @cached_property
     def inferred(self) -> pa.Schema:
-        """The types in the first samples of the first tar."""
-        path = self.paths[0]
+        """The types in the samples of the first tar that has any."""
+        found = next(filter(None, map(self._first, self.paths)), [])
+        names = list(dict.fromkeys(name for columns in found for name in columns))
+        if self.columns == _ALL:
+            return infer(found, names)
+        if names:
+            check_columns(self.paths[0], names, self.columns[:-1])
+        return infer(found, self.columns)
+
+    def _first(self, path: str) -> list[dict[str, Any]]:
         first = islice(samples(path, _IS_METADATA), LOOK_AT)
         found = [_columns(sample) for sample in first if isinstance(sample, Sample)]
-        objects = [columns for columns in found if isinstance(columns, dict)]
-        names = list(dict.fromkeys(name for columns in objects for name in columns))
-        if self.columns == _ALL:
-            return infer(objects, names)
-        if names:
-            check_columns(path, names, self.columns[:-1])
-        return infer(objects, self.columns)
+        return [columns for columns in found if isinstance(columns, dict)]
 
     def _is_counted(self, path: str, sample: Sample | BadSample) -> bool:
         if isinstance(sample, BadSample):

@@ -16,6 +16,11 @@ class FFProbeSubsampler(Settings):
     """Also list the times of all keyframes (seconds), as ``keyframe_timestamps``."""
 
     @property
+    def needs_headers(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def needs_keyframes(self) -> bool:
         """Whether the engine has to collect keyframe times."""
         return self.extract_keyframes

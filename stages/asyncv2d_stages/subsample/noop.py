@@ -13,6 +13,11 @@ class NoOpSubsampler(Settings):
     """Passes everything through as it is."""
 
     @property
+    def needs_headers(self) -> bool:
+        """No."""
+        return False
+
+    @property
     def needs_keyframes(self) -> bool:
         """No."""
         return False

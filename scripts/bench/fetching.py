@@ -1,0 +1,190 @@
+"""Measures downloads: of many small files from a slow server, and of large ones from a quick one.
+
+    python scripts/bench/fetching.py [--rounds 3]
+
+The first is given in rows a second, for the fetcher alone and for the whole command. The second is
+the CPU time of the command, as a ratio to that of a bare aiohttp loop that writes a tar; both run
+in turn in every round, so the ratio holds on a noisy machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from asyncv2d.budget import ByteBudget
+from asyncv2d.made_media import MadeVideo, scenes
+from asyncv2d.ports import FetchContext
+from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d_stages.fetch.http import HttpFetcher
+from scripts.bench.measure import Usage, measure
+
+SLOW_S = 0.1
+SMALL = 2000
+LARGE = 400
+MEGABYTE = 1 << 20
+DOWNLOADS = 256
+
+
+def main() -> None:
+    """Measure, or play a part in it."""
+    parts: dict[str, Callable[..., None]] = {"serve": _serve, "bare": _bare}
+    if sys.argv[1:2] and sys.argv[1] in parts:
+        parts[sys.argv[1]](*sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as name:
+        _measure_small(Path(name), rounds)
+        _measure_large(Path(name), rounds)
+
+
+def _measure_small(folder: Path, rounds: int) -> None:
+    body = _video(0)
+    with _serving(folder, body, SLOW_S) as address:
+        urls = [f"{address}/{number}" for number in range(SMALL)]
+        alone = [SMALL / asyncio.run(_fetch_all(urls, folder)) for _ in range(rounds)]
+        whole = [SMALL / _command(urls, folder / f"small-{turn}").wall for turn in range(rounds)]
+    print(
+        f"{SMALL} files of {len(body)} bytes, answers after {SLOW_S:g} s, {DOWNLOADS} downloads at"
+        f" a time: fetcher {statistics.median(alone):.0f} rows/s,"
+        f" command {statistics.median(whole):.0f} rows/s"
+    )
+
+
+def _measure_large(folder: Path, rounds: int) -> None:
+    with _serving(folder, _video(MEGABYTE), 0) as address:
+        urls = [f"{address}/{number}" for number in range(LARGE)]
+        ratios = []
+        for turn in range(rounds):
+            bare = _bare_command(urls, folder / f"bare-{turn}").cpu
+            ours = _command(urls, folder / f"large-{turn}").cpu
+            ratios.append(ours / bare)
+            print(f"{LARGE} files of 1 MB: {ours:.2f} CPU-s, bare {bare:.2f}", file=sys.stderr)
+    print(f"{LARGE} files of 1 MB: {statistics.median(ratios):.2f} times a bare loop's CPU time")
+
+
+async def _fetch_all(urls: Sequence[str], folder: Path) -> float:
+    """Seconds to fetch all, without the pipeline around it."""
+    spool = Spool(SpoolFolders(folder, folder), ByteBudget(1 << 30), ByteBudget(1 << 30))
+    begin = time.monotonic()
+    async with HttpFetcher().open(FetchContext(spool, DOWNLOADS)) as fetch:
+        from asyncv2d.types import Row
+
+        async def one(number: int, url: str) -> None:
+            (await fetch(Row(number, str(number), url))).close()
+
+        await asyncio.gather(*(one(number, url) for number, url in enumerate(urls)))
+    return time.monotonic() - begin
+
+
+def _command(urls: Sequence[str], folder: Path) -> Usage:
+    """The command, as a user runs it."""
+    folder.mkdir()
+    (folder / "urls.txt").write_text("\n".join(urls))
+    program = str(Path(sys.executable).with_name("asyncv2d"))
+    usage = measure(
+        [
+            *(program, "download", "urls.txt", "--input_format", "txt"),
+            *("--output_folder", "out", "--output_format", "webdataset"),
+            *("--set", "distribution.distributor=inline"),
+            *("--set", f"distribution.processes_count={DOWNLOADS}"),
+            *("--set", "distribution.thread_count=1"),
+        ],
+        folder,
+    )
+    if usage.exit_code != 0:
+        raise SystemExit((folder / "log.txt").read_text())
+    return usage
+
+
+def _bare_command(urls: Sequence[str], folder: Path) -> Usage:
+    folder.mkdir()
+    (folder / "urls.txt").write_text("\n".join(urls))
+    return measure([sys.executable, "-P", __file__, "bare", str(DOWNLOADS)], folder)
+
+
+def _bare(downloads: str) -> None:
+    """The least that a program can do: GET, and append to a tar."""
+    import aiohttp
+
+    async def run(urls: Sequence[str], tar: tarfile.TarFile) -> None:
+        left = iter(enumerate(urls))
+
+        async def work(session: aiohttp.ClientSession) -> None:
+            for number, url in left:
+                async with session.get(url) as response:
+                    data = await response.read()
+                info = tarfile.TarInfo(f"{number:09d}.mp4")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            await asyncio.gather(*(work(session) for _ in range(int(downloads))))
+
+    with tarfile.open("out.tar", "w") as tar:
+        asyncio.run(run(Path("urls.txt").read_text().split(), tar))
+
+
+def _video(size: int) -> bytes:
+    """A small video, made as large as ``size`` by a box that players skip."""
+    video = MadeVideo(scenes(1), rate=Fraction(10)).data()
+    rest = size - len(video)
+    return video if rest < 8 else video + rest.to_bytes(4, "big") + b"free" + bytes(rest - 8)
+
+
+@contextmanager
+def _serving(folder: Path, body: bytes, delay_s: float) -> Iterator[str]:
+    """A server in a process of its own."""
+    file = folder / f"body-{len(body)}"
+    file.write_bytes(body)
+    command = [sys.executable, "-P", __file__, "serve", str(file), str(delay_s)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+        finally:
+            server.stdin.close()
+
+
+def _serve(file: str, delay_s: str) -> None:
+    """Answer each request with the file, after a while; end when standard input does."""
+    body = Path(file).read_bytes()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {len(body)}\r\n\r\n"
+    answer = head.encode() + body
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            self._transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            for _ in range(data.count(b"\r\n\r\n")):
+                asyncio.get_running_loop().call_later(float(delay_s), self._transport.write, answer)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Server, "127.0.0.1", 0, backlog=4096)
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Downloads bodies over HTTP: politely, safely, and again where that may help."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from asyncv2d.ports import FetchContext, Spool
+from asyncv2d.redact import redacted
+from asyncv2d.types import Blob, Cause, ItemError
+from asyncv2d_stages.fetch._dns import UnresolvedError, open_lookup
+from asyncv2d_stages.fetch._host_limits import HostGivenUpError, Hosts, Limits, NoTurnError
+from asyncv2d_stages.fetch._host_slots import Slots
+from asyncv2d_stages.fetch._http_consent import product_token
+from asyncv2d_stages.fetch._http_cookies import Cookies, read_cookies
+from asyncv2d_stages.fetch._http_exchange import Call, Exchange, NoRoom
+from asyncv2d_stages.fetch._http_robots import Robots
+from asyncv2d_stages.fetch._http_session import family, open_session, proxy_host, user_agent
+from asyncv2d_stages.fetch._http_small import SmallFiles
+from asyncv2d_stages.fetch._http_transfer import Transfer
+from asyncv2d_stages.fetch._http_urls import Target, target
+from asyncv2d_stages.fetch._http_way import Way
+from asyncv2d_stages.fetch._safety import Policy, is_local
+
+if TYPE_CHECKING:
+    from asyncv2d_stages.fetch.http import HttpFetcher
+
+_FIRST_BACKOFF_S = 0.5
+_LAST_BACKOFF_S = 20.0
+_LONGEST_HOLD_S = 10.0  # that a part of a body is kept while its row waits
+
+
+@asynccontextmanager
+async def open_client(settings: HttpFetcher, context: FetchContext) -> AsyncIterator[Client]:
+    """Open connections. Raises UserError where a setting needs what is not there."""
+    policy = Policy(settings.private_addresses)
+    dns_s = min(settings.dns_timeout, settings.timeout)
+    async with (
+        open_lookup(policy, dns_s, family(settings), proxy_host(settings)) as lookup,
+        open_session(settings, lookup) as session,
+    ):
+        hosts = Hosts(_limits(settings, context))
+        slots = Slots(context.concurrency)
+        exchange = Exchange(settings, session, hosts, context.concurrency)
+        way = Way(policy, None if settings.proxy else lookup)
+        robots = None
+        if settings.respect_robots_txt:
+            small = SmallFiles(settings, session, hosts, slots, way)
+            robots = Robots(product_token(user_agent(settings)), small.read)
+        try:
+            yield Client(settings, context.spool, exchange, hosts, slots, way, robots)
+        finally:
+            if robots is not None:
+                await robots.close()
+
+
+def _limits(settings: HttpFetcher, context: FetchContext) -> Limits:
+    return Limits(
+        most=min(settings.host_connections or context.concurrency, context.concurrency),
+        interval_s=1 / settings.per_host if settings.per_host else 0.0,
+        patience_s=settings.host_patience,
+    )
+
+
+class Client:
+    """An open client: ``download`` brings one body."""
+
+    def __init__(
+        self,
+        settings: HttpFetcher,
+        spool: Spool,
+        exchange: Exchange,
+        hosts: Hosts,
+        slots: Slots,
+        way: Way,
+        robots: Robots | None,
+    ) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._exchange = exchange
+        self._hosts = hosts
+        self._slots = slots
+        self._way = way
+        self._robots = robots
+        self._own_cookies = read_cookies(settings.cookies)
+
+    async def download(
+        self, url: str, headers: Mapping[str, str] | None = None
+    ) -> tuple[Blob, dict[str, object]]:
+        """The body of ``url``, and what was learnt: status, type, attempts, the URL it came from.
+
+        Raises ItemError, with the number of attempts.
+        """
+        first = Call(target(url), headers or {}, Cookies(self._own_cookies))
+        last: ItemError | None = None
+        async with Transfer(self._spool, self._settings.max_bytes) as transfer:
+            for attempt in range(1, self._settings.retries + 2):
+                try:
+                    blob, facts = await self._attempt(first, transfer)
+                except HostGivenUpError as error:
+                    raise _with_attempts(last or error, attempt - 1) from error
+                except ItemError as error:
+                    last = _with_attempts(error, attempt)
+                    if not _may_pass(error) or attempt > self._settings.retries:
+                        raise
+                else:
+                    return blob, {**facts, "attempts": attempt}
+                await transfer.keep_if_resumable()
+                await self._back_off(attempt, transfer)
+        raise AssertionError("there is a first attempt")
+
+    async def _back_off(self, attempts: int, transfer: Transfer) -> None:
+        """Wait: doubling, with jitter so that rows of one host do not come back at once."""
+        longest = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (attempts - 1))
+        if longest > _LONGEST_HOLD_S:
+            await transfer.drop()
+        await asyncio.sleep(random.uniform(longest / 2, longest))
+
+    async def _attempt(self, call: Call, transfer: Transfer) -> tuple[Blob, dict[str, object]]:
+        """Follow the redirects from ``call`` to the body."""
+        from_local = True
+        first = call
+        transfer.took_s = 0.0
+        try:
+            for _ in range(self._settings.max_redirects):
+                await self._way.check(call.target, from_local=from_local)
+                from_local = from_local and is_local(call.target.host)
+                await self._ask_robots(call.target)
+                following = await self._visit(call, transfer)
+                if following is None:
+                    return await transfer.finish(), _facts(first, call, transfer)
+                call = call.redirected(following)
+            detail = f"redirected {self._settings.max_redirects} times"
+            raise ItemError(Cause.REDIRECTS, detail, http_status=transfer.status)
+        except ItemError as error:
+            if call is not first:
+                error.facts.setdefault("final_url", redacted(call.target.text))
+            raise
+
+    async def _ask_robots(self, wanted: Target) -> None:
+        if self._robots is not None:
+            delay_s = await self._robots.check(wanted)
+            if delay_s:
+                self._hosts.slow_down(wanted.place, delay_s)
+
+    async def _visit(self, call: Call, transfer: Transfer) -> Target | None:
+        """Make the request when it is its turn, and again when there is room for its body."""
+        while True:
+            # What holds a part of a body gives its room back if its turn does not come soon.
+            holds = transfer.body is not None
+            try:
+                async with (
+                    self._hosts.turn(call.target.place, _LONGEST_HOLD_S if holds else None) as turn,
+                    self._slots.one(transfer, at_once=holds),
+                ):
+                    body = await transfer.open()
+                    answer = await self._exchange.ask(call, transfer, turn)
+            except NoTurnError:
+                await transfer.drop()
+                continue
+            if not isinstance(answer, NoRoom):
+                return answer
+            await body.reserve(answer.size)
+
+
+def _may_pass(error: ItemError) -> bool:
+    if isinstance(error, UnresolvedError) and error.is_final:
+        return False
+    return error.cause.worth_retrying
+
+
+def _with_attempts(error: ItemError, attempts: int) -> ItemError:
+    error.attempts = attempts
+    return error
+
+
+def _facts(first: Call, last: Call, transfer: Transfer) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "http_status": transfer.status,
+        "content_type": transfer.content_type,
+    }
+    if last is not first:
+        facts["final_url"] = redacted(last.target.text)
+    return facts

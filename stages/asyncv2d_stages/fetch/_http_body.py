@@ -1,0 +1,127 @@
+"""What a body is, seen from its first bytes and its declared type; and bodies sent compressed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from asyncv2d.types import Cause, ItemError
+
+ENOUGH = 512
+"""Bytes from which on a body's start tells what it is."""
+_PIECE = 1 << 20
+_HTML_TYPES = ("text/html", "application/xhtml+xml")
+_HTML_MARKS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title", b"<meta")
+_PLAYLIST_MARKS = (b"#extm3u", b"<mpd")
+# Of files that a decoder of video may take for a video of one frame, or that are none at all.
+_OTHERS = {
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+    b"%PDF-": "a PDF file",
+    b"PK\x03\x04": "a ZIP archive",
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+}
+_TEXTUAL = ("text/", "application/json", "application/xml", "application/javascript")
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"pnot")
+_MEDIA_MARKS = (
+    *(
+        b"\x1aE\xdf\xa3",
+        b"RIFF",
+        b"RF64",
+        b"OggS",
+        b"ID3",
+        b"fLaC",
+        b"FLV",
+        b"\x00\x00\x01",
+        b"FORM",
+    ),
+    *(b"\x30\x26\xb2\x75", b"caff", b".snd", b"#!AMR", b"wvPK", b".RMF", b"MThd", b"GIF8", b"DKIF"),
+    *(
+        b"\xff\xfb",
+        b"\xff\xf3",
+        b"\xff\xf2",
+        b"\xff\xf1",
+        b"\xff\xf9",
+        b"\x0bw",
+        b"\x7f\xfe\x80\x01",
+    ),
+)
+_TS_PACKET = 188
+
+
+def check_type(kind: str) -> None:
+    """Refuse a web page by the type it is sent with."""
+    if kind in _HTML_TYPES:
+        raise not_media(f"the server sent {kind}, a web page", is_page=True)
+
+
+def check_start(start: bytes, kind: str) -> None:
+    """Refuse by its first bytes what is not media, whatever type it is sent with."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    bare = text.partition(b"?>")[2].lstrip() if text.startswith(b"<?xml") else text
+    if bare.startswith(_HTML_MARKS):
+        raise not_media("the body is a web page", is_page=True)
+    if bare.startswith(_PLAYLIST_MARKS):
+        raise not_media("the body is a playlist of media, not media", is_page=True)
+    for mark, what in _OTHERS.items():
+        if start.startswith(mark):
+            raise not_media(f"the body is {what}")
+    if text.startswith(b"<?xml"):
+        raise not_media("the body is XML")
+    if kind.startswith(_TEXTUAL) and not _looks_like_media(start):
+        raise not_media(f"the server sent {kind}, and that is what the body looks like")
+
+
+def not_media(detail: str, *, is_page: bool = False) -> ItemError:
+    """The error of a body that is something else; a page may be one that shows a video."""
+    facts = {"is_page": True} if is_page else {}
+    return ItemError(Cause.NOT_MEDIA, detail, **facts)
+
+
+def _looks_like_media(start: bytes) -> bool:
+    is_ts = start[:1] == b"G" and start[_TS_PACKET : _TS_PACKET + 1] in (b"G", b"")
+    return start[4:8] in _BOXES or start.startswith(_MEDIA_MARKS) or is_ts
+
+
+class Unpacker:
+    """Undoes a transfer's compression, a bounded piece at a time."""
+
+    def __init__(self, encoding: str) -> None:
+        self._name = encoding.strip().lower()
+        if self._name not in ("gzip", "x-gzip", "deflate"):
+            detail = (
+                f"the server compressed the body ({encoding[:40]}), which it was not asked to do"
+            )
+            raise ItemError(Cause.CORRUPT, detail)
+        self._inner = self._new(b"")
+        self._begun = False
+
+    def _new(self, start: bytes) -> zlib._Decompress:
+        if self._name != "deflate":
+            return zlib.decompressobj(16 + zlib.MAX_WBITS)
+        # Meant is zlib's format; some servers send the bare stream.
+        is_bare = bool(start) and start[0] & 0x0F != 0x08
+        return zlib.decompressobj(-zlib.MAX_WBITS if is_bare else zlib.MAX_WBITS)
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """What ``chunk`` adds to the body."""
+        if not self._begun:
+            self._inner, self._begun = self._new(chunk), True
+        while chunk:
+            if self._inner.eof:  # another member follows
+                self._inner = self._new(chunk)
+            try:
+                piece = self._inner.decompress(chunk, _PIECE)
+            except zlib.error as error:
+                raise ItemError(
+                    Cause.CORRUPT, f"the body's compression is broken: {error}"
+                ) from None
+            if piece:
+                yield piece
+            chunk = self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
+
+    def finish(self) -> None:
+        """Check that nothing is missing."""
+        if self._begun and not self._inner.eof:
+            raise ItemError(Cause.TRUNCATED, "the compressed body is cut off")

@@ -1,0 +1,82 @@
+"""The cause behind a status, and behind what aiohttp raises."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+
+from asyncv2d.redact import redacted
+from asyncv2d.types import Cause, ItemError, RunError
+
+_STATUS = {
+    403: Cause.HTTP_403,
+    404: Cause.HTTP_404,
+    410: Cause.HTTP_404,
+    408: Cause.TIMEOUT,
+    429: Cause.HTTP_429,
+}
+_BUSY = (429, 503)
+_TOO_MANY_FILES = (
+    "too many open files for so many downloads at a time: raise the limit (ulimit -n), or lower"
+    " distribution.thread_count"
+)
+
+
+def of_status(status: int) -> Cause:
+    """What a status that brings no body means."""
+    if status in _STATUS:
+        return _STATUS[status]
+    if status >= 500:
+        return Cause.HTTP_5XX
+    return Cause.HTTP_4XX if status >= 400 else Cause.REDIRECTS
+
+
+def is_busy(status: int) -> bool:
+    """Whether the status asks for fewer requests."""
+    return status in _BUSY
+
+
+def retry_after(header: str | None) -> float | None:
+    """The seconds that a Retry-After header asks to wait: it is a number, or a date."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def explained(error: Exception, status: int | None) -> ItemError:
+    """The cause behind what aiohttp raised; ``status`` of the answer, if one began.
+
+    Raises RunError where it is no fault of the row, and no row would fare better.
+    """
+    import aiohttp
+
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        raise RunError(_TOO_MANY_FILES) from error
+    text = redacted(" ".join(str(error).split())) or type(error).__name__
+    # A connection that broke after the answer began left the body cut off.
+    broken = Cause.CONNECT if status is None else Cause.TRUNCATED
+    causes: list[tuple[type[Exception] | tuple[type[Exception], ...], Cause]] = [
+        (aiohttp.InvalidURL, Cause.BAD_URL),
+        ((aiohttp.ClientSSLError, ssl.SSLError), Cause.TLS),
+        (aiohttp.ClientConnectorDNSError, Cause.DNS),
+        ((aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError), broken),
+        # aiohttp has a class of its own for "no byte in time"; a plain one is the total time.
+        (aiohttp.ServerTimeoutError, Cause.TIMEOUT if status is None else Cause.STALLED),
+        (TimeoutError, Cause.TIMEOUT),
+        (aiohttp.ClientResponseError, Cause.CONNECT),
+        ((aiohttp.ClientError, OSError), broken),
+        (ValueError, Cause.BAD_URL),
+    ]
+    cause = next((cause for kinds, cause in causes if isinstance(error, kinds)), Cause.CONNECT)
+    if isinstance(error, TimeoutError) and not str(error):
+        text = "the transfer took too long in all"
+    return ItemError(cause, text, http_status=status)

@@ -1,0 +1,214 @@
+"""One request and its answer: either a redirect, or a body that is what it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._host_limits import SILENT, Hosts, Turn
+from asyncv2d_stages.fetch._http_body import ENOUGH, Unpacker, check_start, check_type
+from asyncv2d_stages.fetch._http_causes import explained, is_busy, of_status, retry_after
+from asyncv2d_stages.fetch._http_consent import product_token, refusal
+from asyncv2d_stages.fetch._http_cookies import Cookies
+from asyncv2d_stages.fetch._http_session import user_agent
+from asyncv2d_stages.fetch._http_transfer import Transfer
+from asyncv2d_stages.fetch._http_urls import Target
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from asyncv2d_stages.fetch.http import HttpFetcher
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_KEPT_S = 5.0
+_LEAST_KEPT = 64
+# For the server that a row names, and for no other that it is sent on to.
+_PERSONAL = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to be made."""
+
+    target: Target
+    headers: Mapping[str, str]
+    cookies: Cookies
+
+    def redirected(self, target: Target) -> Call:
+        """The request that follows a redirect."""
+        headers = self.headers
+        if target.origin != self.target.origin:
+            headers = {
+                name: text for name, text in headers.items() if name.lower() not in _PERSONAL
+            }
+        return Call(target, headers, self.cookies)
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """The server was hung up on, because there is no room now for a body of this size."""
+
+    size: int
+
+
+class Exchange:
+    """Makes requests."""
+
+    def __init__(
+        self,
+        settings: HttpFetcher,
+        session: aiohttp.ClientSession,
+        hosts: Hosts,
+        concurrency: int,
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._hosts = hosts
+        self._agent = product_token(user_agent(settings))
+        self._stall_s = settings.stall_timeout or settings.timeout
+        self._sets_stall = self._stall_s != (settings.answer_timeout or settings.timeout)
+        self._kept: deque[float] = deque()
+        self._most_kept = max(_LEAST_KEPT, concurrency)
+
+    async def ask(self, call: Call, transfer: Transfer, turn: Turn) -> Target | NoRoom | None:
+        """Receive the body into ``transfer``; or say where it is, or that there is no room."""
+        import aiohttp
+
+        transfer.status = None
+        headers = self._headers(call, transfer)
+        begin = asyncio.get_running_loop().time()
+        turn.begin()
+        try:
+            async with (
+                asyncio.timeout(self._settings.total_timeout - transfer.took_s),
+                self._session.get(
+                    call.target.as_yarl(), headers=headers, allow_redirects=False
+                ) as response,
+            ):
+                transfer.status = response.status
+                _hear(response, turn)
+                answer = await self._take(call, response, transfer)
+                turn.done()
+                return answer
+        except ItemError as error:
+            error.facts.setdefault("http_status", transfer.status)
+            if not is_busy(transfer.status or 0):
+                turn.done()
+            raise
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError) as error:
+            failure = explained(error, transfer.status)
+            if failure.cause in SILENT:
+                turn.failed(failure, None)
+            raise failure from error
+        finally:
+            transfer.took_s += asyncio.get_running_loop().time() - begin
+
+    def _headers(self, call: Call, transfer: Transfer) -> Mapping[str, str]:
+        headers = {**call.headers, **transfer.headers()}
+        cookie = call.cookies.header(call.target.text)
+        if cookie is not None and not any(name.lower() == "cookie" for name in headers):
+            headers["Cookie"] = cookie
+        if not self._may_keep(call.target.place):
+            headers["Connection"] = "close"
+        return headers
+
+    def _may_keep(self, place: str) -> bool:
+        """Whether the connection may stay open: idle ones to thousands of hosts are too many."""
+        now = asyncio.get_running_loop().time()
+        while self._kept and self._kept[0] < now:
+            self._kept.popleft()
+        if self._hosts.is_shared(place):
+            return True
+        if len(self._kept) >= self._most_kept:
+            return False
+        self._kept.append(now + _KEPT_S)
+        return True
+
+    async def _take(
+        self, call: Call, response: aiohttp.ClientResponse, transfer: Transfer
+    ) -> Target | NoRoom | None:
+        status = response.status
+        if status in _REDIRECTS and (location := response.headers.get("Location")) is not None:
+            call.cookies.learn(call.target.text, response.headers.getall("Set-Cookie", ()))
+            return call.target.redirected(location)
+        if status == 416 and transfer.wants_rest:
+            await transfer.drop()
+            raise ItemError(Cause.TRUNCATED, "the rest of a broken transfer is not to be had")
+        _check_status(response)
+        self._check_consent(response)
+        check_type(response.content_type)
+        await transfer.begin(response)
+        size = transfer.whole
+        if status != 206 and size is not None and not (await transfer.open()).fits(size):
+            return NoRoom(size)
+        await self._receive(response, transfer)
+        return None
+
+    def _check_consent(self, response: aiohttp.ClientResponse) -> None:
+        if self._settings.ignore_opt_out:
+            return
+        rule = refusal(response.headers.getall("X-Robots-Tag", ()), self._agent)
+        if rule is not None:
+            raise ItemError(Cause.OPTED_OUT, f"the server says X-Robots-Tag: {rule}")
+
+    async def _receive(self, response: aiohttp.ClientResponse, transfer: Transfer) -> None:
+        if self._sets_stall and response.connection is not None:
+            protocol = response.connection.protocol
+            if protocol is not None:
+                protocol.read_timeout = self._stall_s
+                protocol.start_timeout()
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding in ("identity", "", "none"):
+            start = b"" if transfer.received == 0 else None
+            async for chunk in response.content.iter_any():
+                start = await _add(transfer, start, chunk)
+        else:
+            unpacker = Unpacker(encoding)
+            start = b""
+            async for chunk in response.content.iter_any():
+                for piece in unpacker.feed(chunk):
+                    start = await _add(transfer, start, piece)
+            unpacker.finish()
+        if start:
+            check_start(start, transfer.content_type)
+            await transfer.write(start)
+
+
+async def _add(transfer: Transfer, start: bytes | None, piece: bytes) -> bytes | None:
+    """Add ``piece`` to the body; its start is kept back until it tells what the body is."""
+    if start is None:
+        await transfer.write(piece)
+        return None
+    start += piece
+    if len(start) < ENOUGH:
+        return start
+    check_start(start, transfer.content_type)
+    await transfer.write(start)
+    return None
+
+
+def _hear(response: aiohttp.ClientResponse, turn: Turn) -> None:
+    """Take from the answer's head how the host fares."""
+    if not is_busy(response.status):
+        turn.answered()
+        return
+    error = _of_status(response)
+    turn.failed(error, retry_after(response.headers.get("Retry-After")))
+    raise error
+
+
+def _check_status(response: aiohttp.ClientResponse) -> None:
+    if response.status >= 300:
+        raise _of_status(response)
+    if response.status in (204, 205):
+        raise ItemError(Cause.EMPTY, f"HTTP {response.status}: no content")
+
+
+def _of_status(response: aiohttp.ClientResponse) -> ItemError:
+    status = response.status
+    return ItemError(of_status(status), f"HTTP {status} {response.reason}", http_status=status)

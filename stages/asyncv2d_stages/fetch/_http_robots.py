@@ -1,0 +1,81 @@
+"""robots.txt, as RFC 9309 has it: fetched once for a host, and kept for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from asyncv2d.types import Cause, ItemError, UserError
+from asyncv2d_stages.fetch._http_answers import Answers
+from asyncv2d_stages.fetch._http_urls import Target, target
+
+LONGEST = 500 * 1024
+"""Bytes of a robots.txt that are read."""
+_REMEMBERED = 4096
+_GOOD_FOR_S = 24 * 3600.0
+_BAD_FOR_S = 300.0
+_UNSURE_FOR_S = 5.0
+_LONGEST_DELAY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """A host's rules, or why there are none."""
+
+    parsed: Any = None
+    refusal: str | None = None
+    error: ItemError | None = None
+
+
+class Robots:
+    """Asks hosts for their rules. ``read`` gives the status and the text of a small file."""
+
+    def __init__(self, agent: str, read: Callable[[Target], Awaitable[tuple[int, bytes]]]) -> None:
+        _protego()
+        self._agent = agent
+        self._read = read
+        self._answers = Answers(self._find, _REMEMBERED)
+
+    async def check(self, wanted: Target) -> float:
+        """The seconds to leave between two requests. Raises ItemError (opted_out) if not allowed.
+
+        A host that cannot be reached fails as it would without rules.
+        """
+        rules = await self._answers.get(wanted.origin)
+        if rules.error is not None:
+            raise ItemError(rules.error.cause, rules.error.detail, **rules.error.facts)
+        if rules.refusal is not None:
+            raise ItemError(Cause.OPTED_OUT, rules.refusal)
+        if rules.parsed is None:
+            return 0.0
+        if not rules.parsed.can_fetch(wanted.text, self._agent):
+            raise ItemError(Cause.OPTED_OUT, "the host's robots.txt does not allow it")
+        return min(_LONGEST_DELAY_S, float(rules.parsed.crawl_delay(self._agent) or 0.0))
+
+    async def _find(self, origin: str) -> tuple[_Rules, float]:
+        try:
+            status, text = await self._read(target(f"{origin}/robots.txt"))
+        except ItemError as error:
+            return _Rules(error=error), _UNSURE_FOR_S
+        if status >= 500 or status == 429:
+            refusal = f"the host's robots.txt cannot be read (HTTP {status}), so nothing is allowed"
+            return _Rules(refusal=refusal), _BAD_FOR_S
+        if status >= 300:
+            return _Rules(), _GOOD_FOR_S
+        return _Rules(_protego().parse(text.decode("utf-8", "replace"))), _GOOD_FOR_S
+
+    async def close(self) -> None:
+        """Give up what is being asked."""
+        await self._answers.close()
+
+
+def _protego() -> Any:
+    try:
+        from protego import Protego
+    except ImportError:
+        raise UserError(
+            "reading.respect_robots_txt needs protego, which is not installed:"
+            " pip install 'asyncv2d[robots]'"
+        ) from None
+    return Protego

@@ -1,0 +1,100 @@
+"""Opens aiohttp as the settings say: who asks, through what, and to which addresses."""
+
+from __future__ import annotations
+
+import socket
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from asyncv2d.types import UserError
+from asyncv2d_stages.fetch._dns import HostLookup, resolver
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from asyncv2d_stages.fetch.http import HttpFetcher
+
+_KEPT_S = 5.0
+_BUFFER = 1 << 17
+_FAMILIES = {"auto": socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+def family(settings: HttpFetcher) -> socket.AddressFamily:
+    """The kind of addresses to use."""
+    return _FAMILIES[settings.ip_version]
+
+
+def user_agent(settings: HttpFetcher) -> str:
+    """The name given to servers."""
+    return settings.user_agent or f"asyncv2d/{version('asyncv2d')}"
+
+
+def proxy_host(settings: HttpFetcher) -> str | None:
+    """The host of the proxy, if there is one."""
+    return None if settings.proxy is None else urlsplit(settings.proxy).hostname
+
+
+@asynccontextmanager
+async def open_session(
+    settings: HttpFetcher, lookup: HostLookup
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session that follows no redirect, keeps no cookie, and unpacks no body by itself."""
+    import aiohttp
+    from multidict import CIMultiDict
+
+    headers = CIMultiDict(
+        {
+            "User-Agent": user_agent(settings),
+            "Accept": "*/*",
+            # Media are compressed already; a body that is not can be checked and resumed.
+            "Accept-Encoding": "identity",
+        }
+    )
+    headers.update(settings.headers)
+    is_socks = settings.proxy is not None and settings.proxy.startswith("socks")
+    async with aiohttp.ClientSession(
+        connector=_connector(settings, lookup),
+        timeout=aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=min(settings.connect_timeout, settings.timeout),
+            sock_read=settings.answer_timeout or settings.timeout,
+        ),
+        headers=headers,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        read_bufsize=_BUFFER,
+        proxy=None if is_socks else settings.proxy,
+    ) as session:
+        yield session
+
+
+def _connector(settings: HttpFetcher, lookup: HostLookup) -> aiohttp.BaseConnector:
+    import aiohttp
+
+    options: dict[str, Any] = {
+        "limit": 0,  # there are limits of our own
+        "ssl": settings.verify_tls,
+        "keepalive_timeout": _KEPT_S,
+        "use_dns_cache": False,
+        "family": family(settings),
+    }
+    if settings.proxy is not None and settings.proxy.startswith("socks"):
+        return _socks_connector(settings.proxy, options)
+    return aiohttp.TCPConnector(resolver=resolver(lookup), **options)
+
+
+def _socks_connector(proxy: str, options: dict[str, Any]) -> aiohttp.BaseConnector:
+    try:
+        from aiohttp_socks import ProxyConnector
+    except ImportError:
+        raise UserError(
+            "reading.proxy: socks proxies need aiohttp-socks, which is not installed:"
+            " pip install 'asyncv2d[socks]'"
+        ) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return ProxyConnector.from_url(proxy.replace("5h://", "5://"), rdns=True, **options)

@@ -1,0 +1,91 @@
+"""Reads small files about a host, such as its robots.txt, with the same care as bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+from asyncv2d_stages.fetch._host_limits import Hosts, Turn
+from asyncv2d_stages.fetch._host_slots import Slots
+from asyncv2d_stages.fetch._http_causes import explained, is_busy
+from asyncv2d_stages.fetch._http_robots import LONGEST
+from asyncv2d_stages.fetch._http_urls import Target
+from asyncv2d_stages.fetch._http_way import Way
+from asyncv2d_stages.fetch._safety import is_local
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from asyncv2d_stages.fetch.http import HttpFetcher
+
+_MOST_REDIRECTS = 5
+_DEADLINE_S = 60.0
+_NOT_THERE = 404
+
+
+class _Progress:
+    """A small file is all there or nothing."""
+
+    progress = 0
+
+
+class SmallFiles:
+    """Reads small files."""
+
+    def __init__(
+        self,
+        settings: HttpFetcher,
+        session: aiohttp.ClientSession,
+        hosts: Hosts,
+        slots: Slots,
+        way: Way,
+    ) -> None:
+        self._deadline_s = min(_DEADLINE_S, settings.timeout, settings.total_timeout)
+        self._session = session
+        self._hosts = hosts
+        self._slots = slots
+        self._way = way
+
+    async def read(self, wanted: Target) -> tuple[int, bytes]:
+        """The status and the first bytes of a file. Raises ItemError if there is no answer."""
+        from_local = True
+        for _ in range(_MOST_REDIRECTS):
+            await self._way.check(wanted, from_local=from_local)
+            from_local = from_local and is_local(wanted.host)
+            async with (
+                self._hosts.turn(wanted.place) as turn,
+                self._slots.one(_Progress(), at_once=False),
+            ):
+                status, text, location = await self._ask(wanted, turn)
+            if location is None:
+                return status, text
+            wanted = wanted.redirected(location)
+        return _NOT_THERE, b""
+
+    async def _ask(self, wanted: Target, turn: Turn) -> tuple[int, bytes, str | None]:
+        import aiohttp
+
+        turn.begin()
+        try:
+            async with (
+                asyncio.timeout(self._deadline_s),
+                self._session.get(wanted.as_yarl(), allow_redirects=False) as response,
+            ):
+                if not is_busy(response.status):
+                    turn.answered()
+                    turn.done()
+                if 300 <= response.status < 400:
+                    return response.status, b"", response.headers.get("Location")
+                return response.status, await _start(response.content, LONGEST), None
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError) as error:
+            raise explained(error, None) from error
+
+
+async def _start(content: aiohttp.StreamReader, longest: int) -> bytes:
+    text = bytearray()
+    async for chunk in content.iter_any():
+        text += chunk
+        if len(text) >= longest:
+            break
+    return bytes(text[:longest])

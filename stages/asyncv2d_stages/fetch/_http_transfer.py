@@ -1,0 +1,151 @@
+"""A body on its way in, over several requests if the connection breaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from asyncv2d.ports import BodyWriter, Spool
+from asyncv2d.types import Blob, Cause, ItemError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_HEAD = 4096
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+@dataclass(slots=True)
+class Transfer:
+    """What came of a body so far, and whether the rest can be asked for."""
+
+    spool: Spool
+    max_bytes: int | None
+    body: BodyWriter | None = None
+    received: int = 0
+    whole: int | None = None
+    validator: str | None = None
+    status: int | None = None
+    content_type: str = ""
+    took_s: float = 0.0
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def __aenter__(self) -> Transfer:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.drop()
+
+    async def open(self) -> BodyWriter:
+        """Where to put the body; waits for room."""
+        if self.body is None:
+            self.body = await self._stack.enter_async_context(self.spool.body())
+        return self.body
+
+    async def drop(self) -> None:
+        """Give up what came, with its room."""
+        self.body, self.received, self.whole, self.validator = None, 0, None, None
+        await self._stack.aclose()
+
+    async def keep_if_resumable(self) -> None:
+        """After a failure: hold on to what came only if the rest can be asked for."""
+        if not self.wants_rest:
+            await self.drop()
+
+    @property
+    def progress(self) -> int:
+        """Bytes that came, the answer's head among them."""
+        return self.received + (0 if self.status is None else _HEAD)
+
+    @property
+    def wants_rest(self) -> bool:
+        """Whether a part is there, and the server can tell if it still fits the rest."""
+        return self.body is not None and self.received > 0 and self.validator is not None
+
+    def headers(self) -> Mapping[str, str]:
+        """What asks for the rest only, provided that the file is still the same."""
+        if not self.wants_rest or self.validator is None:
+            return {}
+        return {"Range": f"bytes={self.received}-", "If-Range": self.validator}
+
+    async def begin(self, response: aiohttp.ClientResponse) -> None:
+        """Look at the head of an answer with a body: it may be the rest, or all of it again."""
+        self.content_type = response.content_type
+        is_packed = "Content-Encoding" in response.headers
+        if response.status == 206:
+            await self._begin_rest(response, is_packed=is_packed)
+            return
+        if self.received and self.body is not None:
+            await self.body.restart()
+        self.received = 0
+        self.whole = None if is_packed else response.content_length
+        self.validator = None if is_packed else _validator(response)
+        self.check_size(self.whole or 0)
+
+    async def _begin_rest(self, response: aiohttp.ClientResponse, *, is_packed: bool) -> None:
+        header = response.headers.get("Content-Range", "")
+        found = _RANGE.fullmatch(header.strip())
+        whole = int(found[3]) if found and found[3] != "*" else None
+        etag, known = response.headers.get("ETag"), self.validator
+        fits = (
+            found is not None
+            and not is_packed
+            and int(found[1]) == self.received
+            and (self.wants_rest or whole == int(found[2]) + 1)
+            and (self.whole is None or whole in (None, self.whole))
+            and (etag is None or known is None or not known.startswith('"') or etag == known)
+        )
+        if not fits:
+            detail = (
+                f"asked for bytes {self.received}-, the server sent {header[:60] or 'others'!r}"
+            )
+            await self.drop()
+            raise ItemError(Cause.TRUNCATED, detail)
+        self.whole = self.whole or whole
+        self.check_size(self.whole or 0)
+
+    async def write(self, piece: bytes) -> None:
+        """Add what came."""
+        assert self.body is not None
+        self.check_size(self.received + len(piece))
+        await self.body.write(piece)
+        self.received += len(piece)
+
+    def check_size(self, size: int) -> None:
+        """Refuse a body beyond the limit."""
+        if self.max_bytes is not None and size > self.max_bytes:
+            detail = f"the body is larger than max_bytes ({self.max_bytes})"
+            raise ItemError(Cause.TOO_LARGE, detail)
+
+    async def finish(self) -> Blob:
+        """The whole body."""
+        assert self.body is not None
+        if not self.received:
+            raise ItemError(Cause.EMPTY, "the server sent an empty body")
+        if self.whole is not None and self.received != self.whole:
+            detail = f"{self.received} bytes came of {self.whole}"
+            await self.drop()
+            raise ItemError(Cause.TRUNCATED, detail)
+        return await self.body.finish()
+
+
+def _validator(response: aiohttp.ClientResponse) -> str | None:
+    """By what the server will know that the file is the same; None if it sends no ranges."""
+    headers = response.headers
+    if headers.get("Accept-Ranges", "").strip().lower() == "none":
+        return None
+    etag = headers.get("ETag", "")
+    if etag.startswith('"'):
+        return etag
+    modified, date = headers.get("Last-Modified"), headers.get("Date")
+    # A file that was changed in the second in which it was sent may be changed again unnoticed.
+    return modified if modified and modified != date and not etag else None

@@ -1,0 +1,166 @@
+"""The YoutubeDL that a process keeps for all calls: making one costs more than a page does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._safety import PrivateAddresses
+from asyncv2d_stages.fetch._ytdlp_causes import explained
+from asyncv2d_stages.fetch._ytdlp_choice import Choice
+from asyncv2d_stages.fetch._ytdlp_guard import guarded, proxy_hosts
+
+# Those that can run the JavaScript with which some sites hide their forms, if they are there.
+_JS_RUNTIMES: Mapping[str, Any] = {"deno": {}, "node": {}, "bun": {}, "quickjs": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a process is asked to do with every video."""
+
+    choice: Choice
+    private_addresses: PrivateAddresses = "auto"
+    timeout: float = 60
+    retries: int = 2
+    metadata: bool = False
+    info: bool = False
+    subtitles: str | bool = False
+    languages: Sequence[str] = ()
+    automatic: bool = False
+    further: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Log:
+    """Takes what yt-dlp would print."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.errors: list[str] = []
+
+    def debug(self, message: str) -> None:
+        """Not of interest."""
+
+    def warning(self, message: str) -> None:
+        """May explain the failure that follows."""
+        self.warnings = [*self.warnings[-9:], " ".join(message.split())]
+
+    def error(self, message: str) -> None:
+        """Is raised too, but maybe in another thread."""
+        self.errors = [*self.errors[-9:], message]
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.warnings, self.errors = [], []
+
+
+class Kept:
+    """The YoutubeDL of this process."""
+
+    _current: Kept | None = None
+    _problem: ImportError | None = None
+
+    def __init__(self, options: Options) -> None:
+        import yt_dlp
+
+        self.options = options
+        self.log = _Log()
+        self._limit: int | None = None
+        self.ydl = yt_dlp.YoutubeDL({**_parameters(options), "logger": self.log})
+        self.ydl.add_progress_hook(self._watch)
+
+    @classmethod
+    def make(cls, options: Options) -> None:
+        """Make it, if yt-dlp can be imported."""
+        try:
+            cls._current = cls(options)
+        except ImportError as error:
+            cls._problem = error
+
+    @classmethod
+    def current(cls) -> Kept:
+        """The one that was made. Raises ItemError (not_installed) if it could not be."""
+        if cls._current is None:
+            raise ItemError(Cause.NOT_INSTALLED, f"yt-dlp cannot be used: {cls._problem}")
+        return cls._current
+
+    def ask(self, url: str) -> dict[str, Any]:
+        """All that yt-dlp finds out about a page, with forms chosen."""
+        info = self.ydl.extract_info(url, download=False)
+        if not info:
+            raise ItemError(Cause.NOT_MEDIA, "yt-dlp found nothing in the page")
+        return dict(info)
+
+    def guarded(self, url: str) -> AbstractContextManager[None]:
+        """Keep to addresses that a row with this URL may reach."""
+        return guarded(self.options.private_addresses, url, proxy_hosts(self.ydl.proxies.values()))
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Turn what yt-dlp raises into an ItemError."""
+        from yt_dlp.utils import YoutubeDLError
+
+        self.log.clear()
+        try:
+            yield
+        except (YoutubeDLError, OSError) as error:
+            raise explained(error, self.log.warnings) from None
+
+    def last_failure(self) -> ItemError:
+        """Why the segments did not come, from what was printed."""
+        if not self.log.errors:
+            return ItemError(Cause.TRUNCATED, "not all segments could be downloaded")
+        return explained(OSError(self.log.errors[-1]), self.log.warnings)
+
+    @contextmanager
+    def limited(self, limit: int | None) -> Iterator[None]:
+        """Stop a download that is larger than ``limit``."""
+        self._limit = limit
+        try:
+            yield
+        finally:
+            self._limit = None
+
+    def _watch(self, progress: Mapping[str, Any]) -> None:
+        if self._limit is not None and (progress.get("downloaded_bytes") or 0) > self._limit:
+            detail = f"the body is larger than max_bytes or what is free ({self._limit})"
+            raise ItemError(Cause.TOO_LARGE, detail)
+
+
+def _parameters(options: Options) -> dict[str, Any]:
+    """Yt-dlp's options: ours, but the user's own count."""
+    return {
+        "quiet": True,
+        "no_warnings": False,
+        "noprogress": True,
+        "color": "never",
+        "format": options.choice,
+        "ignore_no_formats_error": not options.choice.wants,
+        "noplaylist": True,
+        "playlist_items": "1",
+        "cachedir": False,
+        "socket_timeout": options.timeout,
+        "retries": options.retries,
+        "extractor_retries": 1,
+        "fragment_retries": options.retries,
+        "skip_unavailable_fragments": False,
+        "concurrent_fragment_downloads": 4,
+        "writesubtitles": bool(options.subtitles),
+        "writeautomaticsub": bool(options.subtitles) and options.automatic,
+        "subtitleslangs": list(options.languages) or None,
+        "subtitlesformat": "vtt/srt/best",
+        # No other program is run, even where one is installed: results must not depend on that.
+        "external_downloader": {"default": "native"},
+        "ffmpeg_location": "/nonexistent/no-ffmpeg-wanted",
+        "fixup": "never",
+        "js_runtimes": _JS_RUNTIMES,
+        **options.further,
+        # Without these, failures would not be noticed or files not be found.
+        "ignoreerrors": False,
+        "simulate": False,
+        "skip_download": True,
+        "nopart": True,
+        "overwrites": True,
+    }

@@ -1,0 +1,100 @@
+"""Paces what is asked of each video site: so much in an hour, and a pause when it objects."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from asyncv2d.types import ItemError
+
+_HOUR_S = 3600.0
+_PATIENCE = 4  # pauses in a row; then rows fail at once, but for one trial after each further pause
+_TRIALS = 10  # to a pause: what a site that objected is asked while it has not answered well again
+
+
+@dataclass(slots=True)
+class _Site:
+    asked: deque[float] = field(default_factory=deque)
+    objections: int = 0
+    objection: ItemError | None = None
+    objected_at: float = 0.0
+    not_before: float = 0.0
+
+
+class Sites:
+    """The pace of each site, by its name."""
+
+    def __init__(
+        self,
+        per_hour: int | None,
+        pause_s: float,
+        clock: Callable[[], float] = anyio.current_time,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self._per_hour = per_hour
+        self._pause_s = pause_s
+        self._clock = clock
+        self._sleep = sleep
+        self._sites: dict[str, _Site] = {}
+
+    async def turn(self, name: str, *, counted: bool) -> None:
+        """Wait until the site may be asked again; ``counted``: in its budget of an hour.
+
+        Raises ItemError where it goes on objecting: a run has to end.
+        """
+        while (wait := self._wait(name, counted=counted)) > 0:
+            self._lose_patience(name)
+            await self._sleep(wait)
+        if counted and self._per_hour is not None:
+            self._site(name).asked.append(self._clock())
+        site = self._sites.get(name)
+        if site is not None and site.objections:
+            site.not_before = self._clock() + self._pause_s / _TRIALS
+
+    def _lose_patience(self, name: str) -> None:
+        site = self._site(name)
+        if site.objections >= _PATIENCE and site.objection is not None:
+            last = site.objection
+            detail = f"not asked: {name} refused {site.objections} times in a row: {last.detail}"
+            raise ItemError(last.cause, detail)
+
+    def objected(self, name: str, objection: ItemError, began: float) -> None:
+        """The site wants no more for now; ``began``: when the request that it says so to did.
+
+        Answers to what was asked before it last objected say nothing new.
+        """
+        site, now = self._site(name), self._clock()
+        if site.objections and began < site.objected_at:
+            return
+        asked = float(objection.facts.get("retry_after_s") or 0)
+        longest = max(_HOUR_S, self._pause_s)
+        pause = min(max(asked, self._pause_s * 2**site.objections), longest)
+        site.objections += 1
+        site.objection = objection
+        site.objected_at, site.not_before = now, now + pause
+
+    def answered(self, name: str) -> None:
+        """The site answered as it should."""
+        site = self._sites.get(name)
+        if site is not None:
+            site.objections, site.not_before = 0, 0.0
+            if not site.asked:
+                del self._sites[name]
+
+    def _site(self, name: str) -> _Site:
+        return self._sites.setdefault(name, _Site())
+
+    def _wait(self, name: str, *, counted: bool) -> float:
+        site = self._sites.get(name)
+        if site is None:
+            return 0.0
+        now = self._clock()
+        while site.asked and site.asked[0] <= now - _HOUR_S:
+            site.asked.popleft()
+        wait = site.not_before - now
+        if counted and self._per_hour is not None and len(site.asked) >= self._per_hour:
+            wait = max(wait, site.asked[0] + _HOUR_S - now)
+        return wait

@@ -1,0 +1,149 @@
+"""What is done with yt-dlp, in a process of its own: find a video's forms, fetch segments."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asyncv2d.types import Cause, ItemError, Modality
+from asyncv2d_stages.fetch._ytdlp_choice import has_picture, is_in_pieces, is_plain
+from asyncv2d_stages.fetch._ytdlp_kept import Kept, Options
+from asyncv2d_stages.fetch._ytdlp_metadata import metadata
+
+_UNFINISHED = ("is_live", "is_upcoming")
+_LARGEST_PLAYLIST = 50_000_000
+_HAS_END = ("#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of a video to download.
+
+    ``size`` is a guess at most. ``pieces`` is yt-dlp's description of it if it comes in segments;
+    without it, it is one file.
+    """
+
+    modality: Modality
+    url: str
+    headers: Mapping[str, str]
+    size: int | None = None
+    pieces: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a page has: forms to download, metadata, and the memory that this process now takes."""
+
+    forms: Sequence[Form]
+    metadata: Mapping[str, Any] | None
+    memory: int
+
+
+def prepare(options: Options) -> None:
+    """Import yt-dlp and make what is kept, in a new process."""
+    Kept.make(options)
+
+
+def find(url: str, folder: str) -> Found:
+    """Ask the site for the video of a page. Raises ItemError where there is none to be had."""
+    kept = Kept.current()
+    with kept.explaining(), kept.guarded(url):
+        info = _single(kept.ask(url))
+        _refuse_unfinished(info)
+        parts = info.get("requested_formats") or [info] if kept.options.choice.wants else []
+        forms = [_form(kept.ydl, part) for part in parts]
+        return Found(_unlike(forms), metadata(kept, info, Path(folder)), memory())
+
+
+def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
+    """Download a form that comes in segments into ``folder``; gives the file's path.
+
+    ``url`` is the page's, and ``limit`` the bytes that it may have.
+    """
+    kept = Kept.current()
+    assert form.pieces is not None
+    path = Path(folder) / f"body.{form.pieces.get('ext') or 'bin'}"
+    with kept.explaining(), kept.guarded(url), kept.limited(limit):
+        try:
+            done, _ = kept.ydl.dl(str(path), _complete(kept.ydl, form.pieces))
+        except ValueError:  # several segments at a time: one failed, and closed the file for all
+            done = False
+    if not done or not path.is_file():
+        raise kept.last_failure()
+    return str(path)
+
+
+def _complete(ydl: Any, pieces: Mapping[str, Any]) -> dict[str, Any]:
+    """The description with its HLS playlist, which must be one that has an end."""
+    if not str(pieces.get("protocol")).startswith("m3u8") or "hls_media_playlist_data" in pieces:
+        return dict(pieces)
+    from yt_dlp.networking import Request
+
+    answer = ydl.urlopen(Request(pieces["url"], headers=pieces.get("http_headers") or {}))
+    text = answer.read(_LARGEST_PLAYLIST).decode(errors="replace")
+    if "#EXTINF" in text and not any(mark in text for mark in _HAS_END):
+        raise ItemError(Cause.LIVE, "the playlist has no end: it is that of a broadcast")
+    return {**pieces, "url": answer.url, "hls_media_playlist_data": text}
+
+
+def memory() -> int:
+    """Bytes of memory that this process takes."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return pages * resource.getpagesize()
+
+
+def _single(info: dict[str, Any]) -> dict[str, Any]:
+    """The first video of a page that shows several."""
+    while info.get("_type") in ("playlist", "multi_video"):
+        first = next((entry for entry in info.get("entries") or () if entry), None)
+        if first is None:
+            raise ItemError(Cause.NOT_MEDIA, "the page lists no videos")
+        info = first
+    return info
+
+
+def _refuse_unfinished(info: Mapping[str, Any]) -> None:
+    status = info.get("live_status")
+    if info.get("is_live") or status in _UNFINISHED:
+        raise ItemError(Cause.LIVE, f"the video is a broadcast ({status or 'is_live'})")
+
+
+def _form(ydl: Any, part: Mapping[str, Any]) -> Form:
+    modality: Modality = "video" if has_picture(part) else "audio"
+    headers = {str(key): str(value) for key, value in (part.get("http_headers") or {}).items()}
+    url = str(part["url"])
+    if is_plain(part):
+        if cookies := ydl.cookiejar.get_cookie_header(url):
+            headers["Cookie"] = cookies
+        return Form(modality, url, headers, _size(part))
+    if not is_in_pieces(part):
+        raise ItemError(Cause.NO_FORMAT, f"needs a program to download {part.get('protocol')}")
+    return Form(modality, url, headers, _size(part), pieces=_sendable(ydl, part))
+
+
+def _size(part: Mapping[str, Any]) -> int | None:
+    size = part.get("filesize") or part.get("filesize_approx")
+    return int(size) if size else None
+
+
+def _sendable(ydl: Any, part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the downloader needs of a form, as it can be sent between processes."""
+    needless = ("formats", "requested_formats", "subtitles", "automatic_captions", "thumbnails")
+    kept = {key: value for key, value in part.items() if key not in needless}
+    clean: Mapping[str, Any] = ydl.sanitize_info(kept)
+    return {key: value for key, value in clean.items() if value is not None}
+
+
+def _unlike(forms: Sequence[Form]) -> Sequence[Form]:
+    """One form of each modality; where there are two with a picture, the second is the sound."""
+    if len(forms) == 2 and forms[0].modality == forms[1].modality == "video":
+        return [forms[0], replace(forms[1], modality="audio")]
+    return forms

@@ -1,0 +1,185 @@
+"""Takes files out of S3, Google Cloud Storage, Azure, SFTP and all else that fsspec reaches."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import entry_points
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+from anyio import to_thread
+from pydantic import Field
+
+from asyncv2d.ports import BodyWriter, Fetch, FetchContext, Settings
+from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
+from asyncv2d_stages.fetch._remote_causes import explaining
+from asyncv2d_stages.fetch._safety import Policy, PrivateAddresses, forbidden, plain_address
+
+T = TypeVar("T")
+
+_OBJECT_STORES = frozenset(
+    {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "tos", "hf"}
+)
+_OTHERS = frozenset(
+    {"box", "dbfs", "dropbox", "ftp", "gdrive", "hdfs", "lakefs", "memory", "root", "sftp", "smb"}
+    | {"ssh", "webdav", "webhdfs"}
+)
+_WITH_HOST = frozenset({"ftp", "hdfs", "root", "sftp", "smb", "ssh", "webdav", "webhdfs"})
+# Other fetchers' schemes; and those that lead to files of this machine, or to further URLs: lists
+# of URLs come from strangers.
+_NOT_OURS = frozenset(
+    {"", "http", "https", "file", "local", "asynclocal", "dir", "reference", "generic", "dask"}
+    | {"blockcache", "cached", "filecache", "simplecache", "async_wrapper", "asyncwrapper", "data"}
+    | {"tar", "zip", "libarchive", "git", "jlab", "jupyter", "dvc", "pyscript"}
+)
+_CHUNK = 1 << 20
+_BLOCK = 4 << 20
+_MOST_THREADS = 64
+_FIRST_BACKOFF_S = 0.5
+_LAST_BACKOFF_S = 20.0
+
+
+class RemoteFetcher(Settings):
+    """Rows whose URL has one of fsspec's schemes, such as ``s3``, ``gs``, ``az``, ``hf``, ``sftp``.
+
+    Credentials are found as each store's own tools find theirs.
+    """
+
+    timeout: float = Field(default=60, gt=0)
+    """Seconds without a connection, an answer or a byte after which an attempt is given up."""
+    total_timeout: float = Field(default=3600, gt=0)
+    """Seconds that one attempt may take in all."""
+    retries: int = Field(default=2, ge=0, le=100)
+    """Further attempts after a failure that may pass."""
+    max_bytes: int | None = Field(default=None, gt=0)
+    """Largest body accepted; null: no limit."""
+    private_addresses: PrivateAddresses = "auto"
+    """Addresses of this network: ``auto``: only for rows that plainly name them."""
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        """The schemes that fsspec knows by itself and by installed packages."""
+        installed = {point.name for point in entry_points(group="fsspec.specs")}
+        return (_OBJECT_STORES | _OTHERS | installed) - _NOT_OURS
+
+    @asynccontextmanager
+    async def open(self, context: FetchContext) -> AsyncIterator[Fetch]:
+        """Nothing to open: drivers are made when they are needed, and keep their connections."""
+        yield _Files(self, context).fetch
+
+
+class _Files:
+    """Reads files with drivers that block, in threads of their own."""
+
+    def __init__(self, settings: RemoteFetcher, context: FetchContext) -> None:
+        self._settings = settings
+        self._spool = context.spool
+        self._schemes = settings.schemes
+        self._threads = anyio.CapacityLimiter(min(context.concurrency, _MOST_THREADS))
+
+    async def fetch(self, row: Row) -> Fetched:
+        attempts = 1
+        while True:
+            try:
+                return Fetched(row, {"video": await self._attempt(row.url)}, {}, attempts)
+            except ItemError as error:
+                error.attempts = attempts
+                if not error.cause.worth_retrying or attempts > self._settings.retries:
+                    raise
+            await anyio.sleep(_backoff(attempts))
+            attempts += 1
+
+    async def _attempt(self, url: str) -> Blob:
+        scheme = url.partition("://")[0].lower()
+        if scheme not in self._schemes or "::" in url:
+            raise ItemError(Cause.BAD_URL, "not a URL of one file in a store")
+        limit = self._settings.total_timeout
+        with anyio.move_on_after(limit):
+            async with self._spool.body() as body:
+                await self._read(url, scheme, body)
+                return await body.finish()
+        raise ItemError(Cause.TIMEOUT, f"not read within total_timeout ({limit:g} s)")
+
+    async def _check_host(self, url: str, scheme: str) -> None:
+        """Refuse a public name that leads to a machine of this network."""
+        if scheme not in _WITH_HOST:
+            return
+        with explaining(url):
+            host = urlsplit(url).hostname or ""
+            policy = Policy(self._settings.private_addresses)
+            policy.check_host(host, from_local=True)
+        if plain_address(host) is None:
+            found = await self._blocking(url, partial(socket.getaddrinfo, host, None))
+            for address in {str(entry[4][0]) for entry in found}:
+                if not policy.allows(host, address):
+                    raise forbidden(host, address)
+
+    async def _read(self, url: str, scheme: str, body: BodyWriter) -> None:
+        await self._check_host(url, scheme)
+        arguments = _client_arguments(scheme, self._settings.timeout)
+        file, size = await self._blocking(url, partial(_open, url, scheme, arguments))
+        try:
+            if size is not None:
+                self._check(size)
+                if not body.fits(size):
+                    await body.reserve(size)
+            received = 0
+            while chunk := await self._blocking(url, partial(file.read, _CHUNK)):
+                received += len(chunk)
+                self._check(received)
+                await body.write(chunk)
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+                await to_thread.run_sync(file.close, abandon_on_cancel=True)
+        if received == 0:
+            raise ItemError(Cause.EMPTY, "the file is empty")
+        if size is not None and received != size:
+            raise ItemError(Cause.TRUNCATED, f"{received} bytes came of {size}")
+
+    def _check(self, size: int) -> None:
+        most = self._settings.max_bytes
+        if most is not None and size > most:
+            raise ItemError(Cause.TOO_LARGE, f"the body is larger than max_bytes ({most})")
+
+    async def _blocking(self, url: str, call: Callable[[], T]) -> T:
+        """Run a driver's call in a thread; one that takes too long is left to itself."""
+        limit = self._settings.timeout
+        with explaining(url):
+            with anyio.move_on_after(limit):
+                return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+            raise ItemError(Cause.STALLED, f"no byte came for {limit:g} s")
+
+
+def _open(url: str, scheme: str, arguments: dict[str, Any]) -> tuple[BinaryIO, int | None]:
+    """The open file, and its size if the driver knows that."""
+    # Imported here: most jobs need none of it.
+    from fsspec.core import url_to_fs
+
+    files, path = url_to_fs(url, **arguments)
+    block = {"block_size": _BLOCK} if scheme in _OBJECT_STORES else {}
+    file = files.open(path, "rb", **block)
+    size = getattr(file, "size", None)
+    return file, size if isinstance(size, int) else None
+
+
+def _client_arguments(scheme: str, timeout: float) -> dict[str, Any]:
+    """Deadlines inside the driver, where it takes some: its threads cannot be ended."""
+    if scheme in ("s3", "s3a"):
+        limits = {"connect_timeout": timeout, "read_timeout": timeout}
+        return {"config_kwargs": {**limits, "retries": {"total_max_attempts": 1}}}
+    if scheme == "ftp":
+        return {"timeout": timeout}
+    if scheme in ("sftp", "ssh"):
+        return {"timeout": timeout, "banner_timeout": timeout}
+    return {}
+
+
+def _backoff(attempts: int) -> float:
+    """Seconds to wait: doubling, with jitter so that rows do not come back at once."""
+    longest = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (attempts - 1))
+    return random.uniform(longest / 2, longest)

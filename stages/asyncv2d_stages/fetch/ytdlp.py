@@ -1,0 +1,231 @@
+"""Brings videos of web pages, with yt-dlp in processes of its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+from anyio import to_thread
+
+from asyncv2d.ports import Fetch, FetchContext
+from asyncv2d.types import Body, Cause, Fetched, ItemError, Modality, Row
+from asyncv2d.yt_args import YtArgs, YtMetadataArgs
+from asyncv2d_stages.fetch._http_urls import target
+from asyncv2d_stages.fetch._ytdlp_choice import Choice
+from asyncv2d_stages.fetch._ytdlp_claims import is_installed, is_manifest, site_of
+from asyncv2d_stages.fetch._ytdlp_kept import Options
+from asyncv2d_stages.fetch._ytdlp_pool import Process, Processes, open_processes
+from asyncv2d_stages.fetch._ytdlp_sites import Sites
+from asyncv2d_stages.fetch._ytdlp_worker import Form, Found, fetch_pieces, find, prepare
+from asyncv2d_stages.fetch.http import HttpFetcher
+
+if TYPE_CHECKING:
+    from asyncv2d_stages.fetch._client import Client
+
+_OBJECTIONS = (Cause.RATE_LIMITED, Cause.HTTP_429)
+_NOT_INSTALLED = "videos of web pages need yt-dlp: pip install 'asyncv2d[ytdlp]'"
+_FIRST_BACKOFF_S = 0.5
+_LAST_BACKOFF_S = 20.0
+
+
+class YtdlpFetcher(HttpFetcher):
+    """Rows whose URL is a page that shows a video: video, sound, metadata and subtitles."""
+
+    yt_args: YtArgs | None = None
+    """What to take, and how hard to ask."""
+
+    def claims(self, url: str) -> bool:
+        """Whether yt-dlp has an extractor for this very site."""
+        return is_manifest(url) or site_of(url) is not None
+
+    @asynccontextmanager
+    async def open(self, context: FetchContext) -> AsyncIterator[Fetch]:
+        """Get ready; the result brings the video of one page."""
+        if not is_installed():
+            yield _refuse
+            return
+        from asyncv2d_stages.fetch._client import open_client
+
+        args = self.yt_args or YtArgs()
+        options = _options(self, args, context)
+        assert context.workers is not None
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(open_client(self, context))
+            processes = await stack.enter_async_context(
+                open_processes(
+                    args.processes,
+                    args.recycle_after,
+                    args.process_memory,
+                    context.workers,
+                    partial(prepare, options),
+                )
+            )
+            yield _Pages(self, args, context, client, processes).fetch
+
+
+def _headers(settings: YtdlpFetcher) -> dict[str, str]:
+    """What is configured of headers; else sites get those of a browser, without which many fail."""
+    name = {"User-Agent": settings.user_agent} if settings.user_agent else {}
+    return {**name, **settings.headers}
+
+
+async def _refuse(_: Row) -> Fetched:
+    raise ItemError(Cause.NOT_INSTALLED, _NOT_INSTALLED)
+
+
+def _options(settings: YtdlpFetcher, args: YtArgs, context: FetchContext) -> Options:
+    metadata = args.yt_metadata_args
+    wanted = metadata or YtMetadataArgs()
+    return Options(
+        choice=Choice(args.download_size, args.download_audio_rate, context.wants),
+        private_addresses=settings.private_addresses,
+        timeout=settings.timeout,
+        retries=settings.retries,
+        metadata=metadata is not None,
+        info=wanted.get_info,
+        subtitles=wanted.writesubtitles,
+        languages=tuple(wanted.subtitleslangs),
+        automatic=wanted.writeautomaticsub,
+        further={**_connection(settings), **args.ydl_opts},
+    )
+
+
+def _connection(settings: YtdlpFetcher) -> dict[str, Any]:
+    """What is configured of HTTP, in yt-dlp's words."""
+    source = {"auto": None, 4: "0.0.0.0", 6: "::"}[settings.ip_version]
+    known: dict[str, Any] = {
+        "proxy": settings.proxy,
+        "cookiefile": settings.cookies,
+        "source_address": source,
+        "nocheckcertificate": None if settings.verify_tls else True,
+        "http_headers": _headers(settings) or None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+class _Pages:
+    """Finds what pages show, and downloads it."""
+
+    def __init__(
+        self,
+        settings: YtdlpFetcher,
+        args: YtArgs,
+        context: FetchContext,
+        client: Client,
+        processes: Processes,
+    ) -> None:
+        self._settings = settings
+        self._args = args
+        self._context = context
+        self._client = client
+        self._processes = processes
+        budget = args.requests_per_hour
+        per_hour = None if budget is None else max(1, round(budget * context.share))
+        self._sites = Sites(per_hour, args.site_pause)
+
+    async def fetch(self, row: Row) -> Fetched:
+        media: dict[Modality, Body] = {}
+        attempts = 1
+        try:
+            while not (found := await self._attempt(row.url, media, attempts)):
+                attempts += 1
+            info, more = await self._files(found, media)
+        except BaseException as error:
+            for body in media.values():
+                body.close()
+            if isinstance(error, ItemError):
+                error.attempts += attempts - 1
+            raise
+        if found.metadata is not None:
+            info["yt_meta_dict"] = found.metadata
+        if any(form.pieces is not None for form in found.forms):
+            info["assembled"] = True
+        return Fetched(row, media, info, attempts + more)
+
+    async def _attempt(self, url: str, media: dict[Modality, Body], attempts: int) -> Found | None:
+        """Ask the site when it is its turn; None if that failed, but may pass next time."""
+        host = target(url).host
+        known = await to_thread.run_sync(site_of, url)  # a new host may take a while
+        site = known or host
+        await self._sites.turn(site, counted=known is not None)
+        began = anyio.current_time()
+        try:
+            return await self._take(url, site, media)
+        except ItemError as error:
+            objects = _objects(error)
+            if objects:
+                self._sites.objected(site, error, began)
+            if not error.cause.worth_retrying or attempts > self._settings.retries:
+                raise
+        for modality in list(media):
+            media.pop(modality).close()
+        if not objects:  # else the site's pause is longer
+            await anyio.sleep(_backoff(attempts))
+        return None
+
+    async def _take(self, url: str, site: str, media: dict[Modality, Body]) -> Found:
+        """Find the video, and download what only yt-dlp can."""
+        async with self._processes.lend() as process:
+            found = await self._find(process, url)
+            self._sites.answered(site)
+            for form in found.forms:
+                if form.pieces is not None:
+                    media[form.modality] = await self._pieces(process, form, url)
+        return found
+
+    async def _find(self, process: Process, url: str) -> Found:
+        limit = self._args.extract_timeout
+        assert self._context.folder is not None
+        async with self._context.folder() as folder:
+            try:
+                found = await process.workers.run(find, url, str(folder.path), timeout_s=limit)
+            except TimeoutError:
+                detail = f"yt-dlp found nothing within extract_timeout ({limit:g} s)"
+                raise ItemError(Cause.TIMEOUT, detail) from None
+        process.memory = found.memory
+        return found
+
+    async def _pieces(self, process: Process, form: Form, url: str) -> Body:
+        """Have the process download the segments of a form into a file in the spool."""
+        limit = self._settings.total_timeout
+        assert self._context.folder is not None
+        async with self._context.folder() as folder:
+            most = min(folder.most, self._settings.max_bytes or folder.most)
+            await folder.reserve(min(form.size or 0, most))
+            try:
+                file = await process.workers.run(
+                    fetch_pieces, form, url, str(folder.path), most, timeout_s=limit
+                )
+            except TimeoutError:
+                detail = f"the segments did not come within total_timeout ({limit:g} s)"
+                raise ItemError(Cause.TIMEOUT, detail) from None
+            return await folder.finish(Path(file))
+
+    async def _files(self, found: Found, media: dict[Modality, Body]) -> tuple[dict[str, Any], int]:
+        """Download the forms that are plain files as any URL is; facts, and further attempts."""
+        info: dict[str, Any] = {}
+        more = 0
+        for form in found.forms:
+            if form.pieces is None:
+                media[form.modality], facts = await self._client.download(form.url, form.headers)
+                info = info or dict(facts)
+                more += cast(int, facts.get("attempts", 1)) - 1
+        info.pop("attempts", None)
+        return info, more
+
+
+def _objects(error: ItemError) -> bool:
+    """Whether a site wants fewer requests, or takes the program for a robot."""
+    robot = error.cause is Cause.LOGIN_REQUIRED and error.facts.get("robot", False)
+    return error.cause in _OBJECTIONS or robot
+
+
+def _backoff(attempts: int) -> float:
+    """Seconds to wait: doubling, with jitter so that rows of one site do not come back at once."""
+    longest = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (attempts - 1))
+    return random.uniform(longest / 2, longest)

@@ -1,0 +1,94 @@
+"""A client to download with, and names for this machine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncv2d.budget import ByteBudget
+from asyncv2d.ports import FetchContext
+from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d.types import ItemError
+from asyncv2d_stages.fetch import _client, _dns
+from asyncv2d_stages.fetch.http import HttpFetcher
+
+QUICK: Mapping[str, Any] = {"timeout": 10, "total_timeout": 20, "retries": 2}
+_DEADLINE_S = 60
+
+
+class Downloads:
+    """Short ways to download, which check that nothing is left behind."""
+
+    def __init__(self, folder: Path) -> None:
+        self.spool = Spool(SpoolFolders(folder, folder), ByteBudget(1 << 30), ByteBudget(1 << 30))
+
+    @asynccontextmanager
+    async def client(self, concurrency: int = 4, **settings: Any) -> AsyncIterator[_client.Client]:
+        """An open client."""
+        fetcher = HttpFetcher.model_validate({**QUICK, **settings})
+        with anyio.fail_after(_DEADLINE_S):
+            async with _client.open_client(
+                fetcher, FetchContext(self.spool, concurrency)
+            ) as client:
+                yield client
+        assert self.spool.budget.used == self.spool.disk.used == 0
+        assert not self.files()
+
+    def files(self) -> list[Path]:
+        """What lies in the spool's folder."""
+        return list(self.spool.folders.fast.iterdir())
+
+    async def one(self, url: str, **settings: Any) -> tuple[bytes, dict[str, object]]:
+        """Download one body."""
+        async with self.client(**settings) as client:
+            blob, facts = await client.download(url)
+            data = blob.read()
+            blob.close()
+        return data, facts
+
+    async def failure(self, url: str, **settings: Any) -> ItemError:
+        """A download that must fail."""
+        async with self.client(**settings) as client:
+            with pytest.raises(ItemError) as caught:
+                await client.download(url)
+        return caught.value
+
+
+@pytest.fixture
+def downloads(tmp_path: Path) -> Downloads:
+    """Short ways to download."""
+    return Downloads(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once."""
+    monkeypatch.setattr(_client, "_FIRST_BACKOFF_S", 0.0)
+    monkeypatch.setattr(_dns, "_PAUSE_S", 0.0)
+
+
+Names = dict[str, list[str] | OSError]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """Host names and their addresses, or the error of looking them up; other names are unknown."""
+    known: Names = {}
+
+    def look_up(host: str, family: Any) -> Any:
+        found = known.get(host)
+        if found is None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if isinstance(found, OSError):
+            raise found
+        family = socket.AF_INET
+        return tuple((family, address) for address in found)
+
+    monkeypatch.setattr(_dns, "_getaddrinfo", look_up)
+    return known

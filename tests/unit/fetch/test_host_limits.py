@@ -1,0 +1,268 @@
+"""How much a host is asked: it adapts, pauses, and does not stand in others' way."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch import _host_limits
+from asyncv2d_stages.fetch._host_limits import (
+    HostGivenUpError,
+    Hosts,
+    Limits,
+    NoTurnError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.conftest import Server
+    from tests.unit.fetch.conftest import Downloads
+
+pytestmark = pytest.mark.anyio
+BUSY = ItemError(Cause.HTTP_429, "HTTP 429")
+DEAD = ItemError(Cause.CONNECT, "refused")
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_host_limits, "_FIRST_PAUSE_S", 0.001)
+
+
+async def at_once(hosts: Hosts, place: str = "a:80") -> int:
+    """How many requests to a host may be in flight."""
+    taken = 0
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                await stack.enter_async_context(hosts.turn(place, within_s=0))
+            except NoTurnError:
+                return taken
+            taken += 1
+
+
+async def fail(hosts: Hosts, error: ItemError, times: int, pause_s: float | None = None) -> None:
+    """Requests that fail, one after the other."""
+    for _ in range(times):
+        async with hosts.turn("a:80") as turn:
+            turn.begin()
+            turn.failed(error, pause_s)
+
+
+async def succeed(hosts: Hosts) -> None:
+    """A request that goes well."""
+    async with hosts.turn("a:80") as turn:
+        turn.begin()
+        await anyio.lowlevel.checkpoint()
+        turn.answered()
+        turn.done()
+
+
+async def test_it_grows_while_all_goes_well() -> None:
+    """Up to the most there may be, if there are rows for so many."""
+    hosts = Hosts(Limits(most=40))
+    assert await at_once(hosts) == 8
+    await succeed(hosts)
+    assert await at_once(hosts) == 8
+    async with anyio.create_task_group() as tasks:
+        for _ in range(200):
+            tasks.start_soon(succeed, hosts)
+    assert await at_once(hosts) == 40
+
+
+async def test_it_does_not_grow_where_that_does_not_help() -> None:
+    """A host that answers the more slowly the more it is asked."""
+    hosts = Hosts(Limits(most=40))
+    for seconds in [*[0.1] * 8, *[1.0] * 40]:
+        async with AsyncExitStack() as stack:
+            turns = [await stack.enter_async_context(hosts.turn("a:80")) for _ in range(8)]
+            turns[0].begin()
+            turns[0].asked_at -= seconds
+            turns[0].answered()
+    assert await at_once(hosts) < 16
+
+
+async def test_it_grows_where_some_answers_are_much_quicker() -> None:
+    """As those out of a cache are."""
+    hosts = Hosts(Limits(most=40))
+    for number in range(400):
+        async with AsyncExitStack() as stack:
+            size = int(hosts._host("a:80").limit)
+            turns = [await stack.enter_async_context(hosts.turn("a:80")) for _ in range(size)]
+            turns[0].begin()
+            turns[0].asked_at -= 0.001 if number % 3 else 0.3
+            turns[0].answered()
+    assert await at_once(hosts) == 40
+
+
+async def test_it_halves_once_for_one_jam() -> None:
+    """Requests that were under way together tell the same."""
+    hosts = Hosts(Limits(most=40))
+    async with AsyncExitStack() as stack:
+        turns = [await stack.enter_async_context(hosts.turn("a:80")) for _ in range(4)]
+        for turn in turns:
+            turn.begin()
+        for turn in turns:
+            turn.failed(BUSY, None)
+    assert await at_once(hosts) == 4
+    await fail(hosts, BUSY, 1, pause_s=0.0)
+    async with hosts.turn("a:80") as turn:
+        turn.begin()
+        turn.answered()
+        turn.done()
+    assert await at_once(hosts) == 2
+
+
+async def test_a_pause_is_one_hosts() -> None:
+    """Its rows wait; those of others do not."""
+    hosts = Hosts(Limits(most=4))
+    await fail(hosts, BUSY, 1, pause_s=60)
+    assert await at_once(hosts) == 0
+    assert await at_once(hosts, "b:80") == 4
+
+
+async def test_after_a_pause() -> None:
+    """One request is tried, and if that goes well, more."""
+    hosts = Hosts(Limits(most=4))
+    await fail(hosts, BUSY, 1, pause_s=0.01)
+    async with hosts.turn("a:80") as turn:
+        assert await at_once(hosts) == 0
+        turn.begin()
+        turn.answered()
+        assert await at_once(hosts) == 1
+
+
+async def test_a_dead_host_is_given_up() -> None:
+    """After pauses, with the cause it died of; who waits hears it too."""
+    hosts = Hosts(Limits(most=4))
+    heard = []
+
+    async def wait() -> None:
+        try:
+            await fail(hosts, DEAD, 1)
+        except HostGivenUpError as error:
+            heard.append(error.cause)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(wait)
+    assert 8 <= 50 - len(heard) <= 12
+    assert set(heard) == {Cause.CONNECT}
+    with pytest.raises(HostGivenUpError, match="times in a row, at last: refused"):
+        await fail(hosts, DEAD, 1)
+
+
+async def test_too_long_a_pause() -> None:
+    """Is granted, and not waited for."""
+    hosts = Hosts(Limits(most=4, patience_s=60))
+    await fail(hosts, BUSY, 1, pause_s=61)
+    with pytest.raises(HostGivenUpError) as caught:
+        await fail(hosts, BUSY, 1)
+    assert caught.value.cause is Cause.HTTP_429
+
+
+async def test_a_host_that_fails_in_many_ways_is_not() -> None:
+    """Before the patience with it is at its end."""
+    hosts = Hosts(Limits(most=4))
+    for _ in range(4):
+        await fail(hosts, DEAD, 1)
+        await fail(hosts, BUSY, 1)
+    hosts = Hosts(Limits(most=4, patience_s=0.001))
+    await fail(hosts, DEAD, 4)
+    await fail(hosts, BUSY, 1)
+    await fail(hosts, BUSY, 1)
+    with pytest.raises(HostGivenUpError):
+        await fail(hosts, BUSY, 1)
+
+
+async def test_too_many_rows_of_a_paused_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait if that keeps rows of other hosts out."""
+    monkeypatch.setattr(_host_limits, "_LEAST_WAITING", 3)
+    hosts = Hosts(Limits(most=1))
+    await fail(hosts, BUSY, 1, pause_s=60)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(fail, hosts, BUSY, 1)
+        await anyio.wait_all_tasks_blocked()
+        async with hosts.turn("b:80"):
+            with pytest.raises(HostGivenUpError) as caught:
+                await fail(hosts, BUSY, 1)
+            assert caught.value.cause is Cause.HTTP_429
+        tasks.cancel_scope.cancel()
+
+
+async def test_those_who_stop_waiting() -> None:
+    """Leave their turn to others."""
+    hosts = Hosts(Limits(most=1))
+    async with anyio.create_task_group() as tasks, hosts.turn("a:80"):
+        async with anyio.create_task_group() as waiting:
+            for _ in range(5):
+                waiting.start_soon(at_once, hosts)
+                waiting.start_soon(fail, hosts, BUSY, 1)
+            await anyio.wait_all_tasks_blocked()
+            waiting.cancel_scope.cancel()
+        tasks.start_soon(fail, hosts, BUSY, 1, 0.0)
+        await anyio.wait_all_tasks_blocked()
+    assert await at_once(hosts) == 1
+    assert hosts.remembered == 1
+
+
+async def test_a_rate() -> None:
+    """Spreads requests; the first is sent at once."""
+    hosts = Hosts(Limits(most=4, interval_s=60))
+    async with hosts.turn("a:80"), hosts.turn("b:80"):
+        assert await at_once(hosts) == 0
+    hosts = Hosts(Limits(most=4, interval_s=0.001))
+    for _ in range(10):
+        async with hosts.turn("a:80"):
+            pass
+
+
+async def test_idle_hosts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but a bounded number."""
+    monkeypatch.setattr(_host_limits, "_REMEMBERED", 10)
+    hosts = Hosts(Limits(most=4))
+    for number in range(100):
+        async with hosts.turn(f"{number}:80"):
+            pass
+    assert hosts.remembered == 10
+
+
+class TestDownloads:
+    """The same, asked of a server."""
+
+    async def test_retry_after(
+        self, server: Server, downloads: Downloads, videos: Mapping[str, bytes]
+    ) -> None:
+        """A server that asks for a pause gets one, and then all the rows."""
+        async with downloads.client(concurrency=8, retries=5) as client:
+
+            async def get(number: int) -> None:
+                url = server.url(f"busy/1/429/short.mp4?Retry-After=0.01&{number}")
+                blob, _ = await client.download(url)
+                assert blob.read() == videos["short.mp4"]
+                blob.close()
+
+            async with anyio.create_task_group() as tasks:
+                for number in range(20):
+                    tasks.start_soon(get, number)
+
+    async def test_a_dead_host_costs_little(self, server: Server, downloads: Downloads) -> None:
+        """Its rows fail for what it died of, with the attempts that they had."""
+        causes = []
+        async with downloads.client(concurrency=4, retries=1) as client:
+
+            async def get(number: int) -> None:
+                with pytest.raises(ItemError) as caught:
+                    await client.download(f"http://127.0.0.1:1/{number}")
+                causes.append(caught.value.cause)
+                assert caught.value.attempts <= 2
+
+            async with anyio.create_task_group() as tasks:
+                for number in range(200):
+                    tasks.start_soon(get, number)
+        assert causes == [Cause.CONNECT] * 200

@@ -1,0 +1,114 @@
+"""Requests through a proxy, which looks hosts up itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asyncv2d.types import Cause, UserError
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+    from tests.unit.fetch.conftest import Downloads, Names
+
+pytestmark = pytest.mark.anyio
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Proxy:
+    """A proxy that leads every host to one server."""
+
+    def __init__(self, server: Server) -> None:
+        self.port = int(server.address.rpartition(":")[2])
+        self.asked: list[str] = []
+
+    async def http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one request as it is."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head.split()[1].decode())
+        head = head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        _, path = self.asked[-1].removeprefix("http://").split("/", 1)
+        line = f"GET /{path} HTTP/1.1\r\n".encode()
+        await self._forward(line + head.partition(b"\r\n")[2], writer)
+
+    async def socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Speak SOCKS 5, then forward one request."""
+        _, methods = await reader.readexactly(2)
+        await reader.readexactly(methods)
+        writer.write(b"\5\0")
+        _, _, _, kind = await reader.readexactly(4)
+        assert kind == 3  # a name, not an address
+        name = await reader.readexactly((await reader.readexactly(1))[0])
+        (port,) = struct.unpack("!H", await reader.readexactly(2))
+        self.asked.append(f"{name.decode()}:{port}")
+        writer.write(b"\5\0\0\1" + socket.inet_aton("127.0.0.1") + struct.pack("!H", port))
+        head = await reader.readuntil(b"\r\n\r\n")
+        head = head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        await self._forward(head, writer)
+
+    async def _forward(self, request: bytes, writer: asyncio.StreamWriter) -> None:
+        answer, onward = await asyncio.open_connection("127.0.0.1", self.port)
+        onward.write(request)
+        writer.write(await answer.read())
+        for end in (onward, writer):
+            end.close()
+            await end.wait_closed()
+
+
+@asynccontextmanager
+async def listening(handler: Handler) -> AsyncIterator[str]:
+    """The address at which ``handler`` takes connections."""
+    server = await asyncio.start_server(handler, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_http(
+    server: Server, downloads: Downloads, names: Names, videos: Mapping[str, bytes]
+) -> None:
+    """An ordinary proxy gets the whole URL; no name is looked up here."""
+    proxy = Proxy(server)
+    url = "http://far.example/ok/short.mp4"
+    async with listening(proxy.http) as address:
+        data, _ = await downloads.one(url, proxy=f"http://{address}")
+    assert data == videos["short.mp4"]
+    assert proxy.asked == [url]
+
+
+async def test_socks(
+    server: Server, downloads: Downloads, names: Names, videos: Mapping[str, bytes]
+) -> None:
+    """A SOCKS proxy gets the host's name."""
+    proxy = Proxy(server)
+    async with listening(proxy.socks) as address:
+        data, _ = await downloads.one(
+            "http://far.example/ok/short.mp4", proxy=f"socks5://{address}"
+        )
+    assert data == videos["short.mp4"]
+    assert proxy.asked == ["far.example:80"]
+
+
+async def test_the_networks_own_addresses(server: Server, downloads: Downloads) -> None:
+    """Are not to be had through it either."""
+    proxy = Proxy(server)
+    async with listening(proxy.http) as address:
+        error = await downloads.failure("http://169.254.169.254/latest", proxy=f"http://{address}")
+    assert error.cause is Cause.FORBIDDEN_ADDRESS
+    assert not proxy.asked
+
+
+async def test_what_is_not_installed(downloads: Downloads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is said in one line, before the first row."""
+    monkeypatch.setitem(sys.modules, "aiohttp_socks", None)
+    with pytest.raises(UserError, match=r"pip install 'asyncv2d\[socks\]'"):
+        await downloads.one("http://far.example/", proxy="socks5://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "protego", None)
+    with pytest.raises(UserError, match=r"pip install 'asyncv2d\[robots\]'"):
+        await downloads.one("http://far.example/", respect_robots_txt=True)

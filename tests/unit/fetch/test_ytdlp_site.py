@@ -1,0 +1,528 @@
+"""The real yt-dlp against a site on this machine, whose videos are known frame by frame."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import anyio
+import av
+import pytest
+from aiohttp import web
+from av.container import InputContainer
+
+from asyncv2d.budget import ByteBudget
+from asyncv2d.config import build
+from asyncv2d.fetching import equipped, open_fetchers
+from asyncv2d.made_media import MadeVideo, read_number, scenes
+from asyncv2d.ports import FetchContext
+from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row
+from asyncv2d_stages.fetch import ytdlp
+from asyncv2d_stages.fetch._ytdlp_choice import Choice, is_in_pieces, is_plain
+from asyncv2d_stages.fetch._ytdlp_kept import Kept, Options
+from asyncv2d_stages.fetch._ytdlp_worker import Form, fetch_pieces, prepare
+from asyncv2d_stages.fetch.ytdlp import YtdlpFetcher
+
+pytestmark = pytest.mark.anyio
+
+_DEADLINE_S = 60
+
+
+def _made(*size: int) -> MadeVideo:
+    return MadeVideo(scenes(2, 1.5), (size[0], size[1]), rate=Fraction(10), keyframe_interval=10)
+
+
+_LOW, _HIGH = _made(160, 120), _made(320, 240)
+_ENGLISH = """WEBVTT
+
+1
+00:00.000 --> 00:01.000 align:start
+Hello &amp; welcome
+
+00:01.000 --> 00:02.500
+<i>two</i>
+lines
+"""
+_GERMAN = "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\nHallo\n"
+_VIDEO_PAGE = "<html><head><title>A film</title></head><body>{}</body></html>"
+_JSON_LD = {
+    "@context": "https://schema.org",
+    "@type": "VideoObject",
+    "name": "The name",
+    "description": "What it shows",
+    "uploadDate": "2024-05-06",
+}
+
+
+def _segments(video: MadeVideo, file: Path, kind: str, options: dict[str, str]) -> None:
+    """Write ``video`` as a manifest and segments, without encoding it again."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        av.open(io.BytesIO(video.data()), "r") as source,
+        av.open(str(file), "w", format=kind, options=options) as output,
+    ):
+        streams = {
+            stream.index: output.add_stream_from_template(stream) for stream in source.streams
+        }
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                output.mux(packet)
+
+
+def _make_files(folder: Path) -> None:
+    (folder / "made.mp4").write_bytes(_LOW.data())
+    (folder / "en.vtt").write_text(_ENGLISH)
+    (folder / "de.vtt").write_text(_GERMAN)
+    for name, video in {"low": _LOW, "high": _HIGH}.items():
+        pattern = str(folder / "hls" / name / "part%d.ts")
+        options = {"hls_time": "1", "hls_list_size": "0", "hls_segment_filename": pattern}
+        _segments(video, folder / "hls" / name / "list.m3u8", "hls", options)
+    lines = ["#EXTM3U"]
+    for name, size, rate in (("low", "160x120", 200_000), ("high", "320x240", 800_000)):
+        codecs = 'CODECS="avc1.42c00a,mp4a.40.2"'
+        lines += [f"#EXT-X-STREAM-INF:BANDWIDTH={rate},RESOLUTION={size},{codecs}"]
+        lines += [f"{name}/list.m3u8"]
+    (folder / "hls" / "master.m3u8").write_text("\n".join(lines))
+    playlist = (folder / "hls" / "low" / "list.m3u8").read_text()
+    (folder / "hls" / "low" / "lost.m3u8").write_text(playlist.replace("part1.ts", "part9.ts"))
+    (folder / "hls" / "low" / "live.m3u8").write_text(playlist.replace("#EXT-X-ENDLIST", ""))
+    _segments(_HIGH, folder / "dash" / "manifest.mpd", "dash", {"seg_duration": "1"})
+
+
+class Site:
+    """A video site that counts what is asked of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._closing = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.hits: Counter[str] = Counter()
+        self.address = ""
+
+    def url(self, path: str) -> str:
+        """The whole URL of ``path``."""
+        return f"{self.address}/{path}"
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._thread.start()
+        assert self._started.wait(_DEADLINE_S)
+
+    def stop(self) -> None:
+        """Drop all connections."""
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join(_DEADLINE_S)
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        app = web.Application()
+        app.router.add_get("/{path:.+}", self._answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.05)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            self._started.set()
+            await self._closing.wait()
+        finally:
+            await runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.match_info["path"]
+        self.hits[path] += 1
+        if path in self._pages():
+            return web.Response(text=self._pages()[path], content_type="text/html")
+        if path.startswith("status/"):
+            return web.Response(status=int(path.split("/")[1]), text="no", content_type="text/html")
+        if path == "busy-once" and self.hits[path] == 1:
+            return web.Response(status=429, text="slow down", content_type="text/html")
+        if path == "busy-once":
+            return web.Response(text=self._pages()["video"], content_type="text/html")
+        if path == "silent":
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _DEADLINE_S)
+        file = self._folder / path
+        return web.FileResponse(file) if file.is_file() else web.Response(status=404)
+
+    def _pages(self) -> Mapping[str, str]:
+        track = '<track kind="subtitles" srclang="{0}" src="/{0}.vtt">'
+        tracks = track.format("en") + track.format("de")
+        lost = track.format("en") + track.format("fr")
+        json_ld = json.dumps({**_JSON_LD, "contentUrl": self.url("made.mp4")})
+        made = '<video src="/made.mp4">{}</video>'
+        bodies = {
+            "video": made.format(""),
+            "tracks": made.format(tracks),
+            "lost-track": made.format(lost),
+            "several": made.format("") + '<video src="/none.mp4"></video>',
+            "hls": '<video><source src="/hls/master.m3u8" type="application/x-mpegURL"></video>',
+            "json-ld": f'<script type="application/ld+json">{json_ld}</script>',
+            "login": "<form action=/login><input name=user><input name=password></form>",
+            "none": "<p>Nothing to see</p>",
+            "broken": '<video src="/no-such.mp4"></video>',
+            "text-video": '<video src="/none"></video>',
+        }
+        return {name: _VIDEO_PAGE.format(body) for name, body in bodies.items()}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the site serves."""
+    folder = tmp_path_factory.mktemp("site")
+    _make_files(folder)
+    return folder
+
+
+@pytest.fixture
+def site(files: Path) -> Iterator[Site]:
+    """A site of its own for each test."""
+    site = Site(files)
+    site.start()
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """A spool that shows what is left in it."""
+    return Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(1 << 30), ByteBudget(1 << 30))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(spool: Spool) -> Iterator[None]:
+    """Every test gives everything back."""
+    yield
+    assert spool.budget.used == spool.disk.used == 0
+    assert not list(spool.folders.large.iterdir())
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once."""
+    monkeypatch.setattr(ytdlp, "_FIRST_BACKOFF_S", 0.0)
+
+
+async def outcomes(spool: Spool, urls: list[str], **settings: Any) -> list[Fetched | ItemError]:
+    """What becomes of each URL, by one open fetcher."""
+    fetcher = YtdlpFetcher.model_validate({"timeout": 10, "retries": 0, **settings})
+    with anyio.fail_after(_DEADLINE_S):
+        async with fetcher.open(equipped(FetchContext(spool, 4))) as fetch:
+            return [await outcome(fetch, url) for url in urls]
+
+
+async def outcome(fetch: Callable[[Row], Awaitable[Fetched]], url: str) -> Fetched | ItemError:
+    """What becomes of one URL."""
+    try:
+        return await fetch(Row(0, "0", url))
+    except ItemError as error:
+        return error
+
+
+async def fetched(spool: Spool, url: str, **settings: Any) -> Fetched:
+    """Fetch one row."""
+    (got,) = await outcomes(spool, [url], **settings)
+    assert isinstance(got, Fetched), got
+    return got
+
+
+@contextmanager
+def opened(got: Fetched, modality: Modality) -> Iterator[InputContainer]:
+    """What came, to be decoded."""
+    with got.media[modality].open() as file, av.open(file, "r") as container:
+        yield container
+
+
+def frames(got: Fetched, modality: Modality = "video") -> list[int]:
+    """The numbers of the frames that came."""
+    with opened(got, modality) as container:
+        pictures = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+        return list(map(read_number, pictures))
+
+
+def seconds_of_sound(got: Fetched, modality: Modality = "video") -> float:
+    """How much sound came."""
+    with opened(got, modality) as container:
+        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+
+
+class TestForms:
+    """All forms in which a site may have a video."""
+
+    async def test_files(self, site: Site, spool: Spool) -> None:
+        """Come byte by byte as they are, and their pages are asked for once."""
+        pages = ["video", "json-ld", "several"]
+        for page, got in zip(pages, await outcomes(spool, list(map(site.url, pages))), strict=True):
+            assert isinstance(got, Fetched), (page, got)
+            assert got.media["video"].read() == _LOW.data()
+            assert got.info["http_status"] == 200
+            assert "yt_meta_dict" not in got.info
+            assert (got.attempts, site.hits[page]) == (1, 1)
+            got.close()
+
+    @pytest.mark.parametrize(
+        ("path", "size", "height"),
+        [("hls", 100, 120), ("hls/master.m3u8", 121, 240)],
+    )
+    async def test_hls(self, site: Site, spool: Spool, path: str, size: int, height: int) -> None:
+        """The lowest picture that is high enough, else the highest, with all frames and sound."""
+        got = await fetched(spool, site.url(path), yt_args={"download_size": size})
+        assert frames(got) == list(range(35))
+        assert seconds_of_sound(got) == pytest.approx(3.5, abs=0.1)
+        with opened(got, "video") as container:
+            assert container.streams.video[0].height == height
+        assert got.media.keys() == {"video"}
+        got.close()
+
+    async def test_dash(self, site: Site, spool: Spool) -> None:
+        """Picture and sound are two bodies."""
+        got = await fetched(spool, site.url("dash/manifest.mpd"))
+        assert got.media.keys() == {"video", "audio"}
+        assert frames(got) == list(range(35))
+        assert seconds_of_sound(got, "audio") == pytest.approx(3.5, abs=0.1)
+        got.close()
+
+    async def test_only_what_the_job_wants(self, site: Site, spool: Spool) -> None:
+        """No picture is downloaded for its sound, where the sound comes apart."""
+        fetcher = YtdlpFetcher(retries=0)
+        context = equipped(FetchContext(spool, 4, wants=frozenset({"audio"})))
+        with anyio.fail_after(_DEADLINE_S):
+            async with fetcher.open(context) as fetch:
+                got = await fetch(Row(0, "0", site.url("dash/manifest.mpd")))
+        assert got.media.keys() == {"audio"}
+        assert not any("stream0" in path for path in site.hits)
+        got.close()
+
+    async def test_a_job_without_media(self, site: Site, spool: Spool) -> None:
+        """Gets metadata and subtitles, and downloads no video."""
+        args = {"yt_metadata_args": {"writesubtitles": True, "subtitleslangs": ["de"]}}
+        context = equipped(FetchContext(spool, 4, wants=frozenset()))
+        with anyio.fail_after(_DEADLINE_S):
+            async with YtdlpFetcher.model_validate({"yt_args": args}).open(context) as fetch:
+                got = await fetch(Row(0, "0", site.url("tracks")))
+        assert got.media == {}
+        assert got.info["yt_meta_dict"]["subtitles"].keys() == {"de"}
+        assert site.hits["made.mp4"] == 0
+
+
+class TestPieces:
+    """What a process downloads by itself."""
+
+    def test_bytes_in_stretches(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where a site is slow if asked for all at once, as YouTube is."""
+        monkeypatch.setattr(Kept, "_current", None)
+        prepare(Options(Choice(360, 44100, frozenset({"video"}))))
+        url = site.url("made.mp4")
+        pieces = {"url": url, "protocol": "http", "ext": "mp4", "id": "a", "title": "a"}
+        stretches = {"downloader_options": {"http_chunk_size": 10_000}}
+        assert not is_plain({**pieces, **stretches})
+        assert is_in_pieces({**pieces, **stretches})
+        folder = tmp_path / "pieces"
+        folder.mkdir()
+        form = Form("video", url, {}, pieces={**pieces, **stretches})
+        body = Path(fetch_pieces(form, url, str(folder), None))
+        assert body.read_bytes() == _LOW.data()
+        assert site.hits["made.mp4"] == len(_LOW.data()) // 10_000 + 1
+        body.unlink()
+        folder.rmdir()
+
+
+class TestMetadata:
+    """What video2dataset calls yt_meta_dict."""
+
+    async def test_of_a_page(self, site: Site, spool: Spool) -> None:
+        """Metadata that can be written as JSON, and subtitles in the languages asked for."""
+        args = {"yt_metadata_args": {"writesubtitles": "all", "subtitleslangs": ["de", "en"]}}
+        got = await fetched(spool, site.url("tracks"), yt_args=args)
+        found = json.loads(json.dumps(got.info["yt_meta_dict"]))
+        assert found["info"]["webpage_url"] == site.url("tracks")
+        assert not found["info"].keys() & {"formats", "subtitles", "thumbnails", "url", "cookies"}
+        assert found["subtitles"] == {
+            "de": [{"start": "00:00:00.500", "end": "00:00:01.500", "lines": ["Hallo"]}],
+            "en": [
+                {"start": "00:00:00.000", "end": "00:00:01.000", "lines": ["Hello & welcome"]},
+                {"start": "00:00:01.000", "end": "00:00:02.500", "lines": ["two", "lines"]},
+            ],
+        }
+        assert site.hits["tracks"] == 1
+        got.close()
+
+    async def test_the_first_language(self, site: Site, spool: Spool) -> None:
+        """Stops at the first that there is."""
+        wanted = {"writesubtitles": "first", "subtitleslangs": ["fr", "de", "en"]}
+        args = {"yt_metadata_args": {**wanted, "get_info": False}}
+        got = await fetched(spool, site.url("tracks"), yt_args=args)
+        found = got.info["yt_meta_dict"]
+        assert (found["info"], found["subtitles"].keys()) == (None, {"de"})
+        assert site.hits["en.vtt"] == 0
+        got.close()
+
+    async def test_subtitles_that_are_lost(self, site: Site, spool: Spool) -> None:
+        """Cost no video, and it is said that they are."""
+        args = {"yt_metadata_args": {"writesubtitles": True, "subtitleslangs": ["fr", "en"]}}
+        got = await fetched(spool, site.url("lost-track"), yt_args=args)
+        found = got.info["yt_meta_dict"]
+        assert found["subtitles"].keys() == {"en"}
+        assert found["problems"] == ["subtitles fr: http_404: HTTP Error 404: Not Found"]
+        got.close()
+
+    async def test_of_json_ld(self, site: Site, spool: Spool) -> None:
+        """What the page says for search engines."""
+        got = await fetched(spool, site.url("json-ld"), yt_args={"yt_metadata_args": {}})
+        info = got.info["yt_meta_dict"]["info"]
+        assert (info["title"], info["description"]) == ("The name", "What it shows")
+        assert (info["upload_date"], got.info["yt_meta_dict"]["subtitles"]) == ("20240506", None)
+        got.close()
+
+
+class TestFailures:
+    """Each has its own cause."""
+
+    async def test_causes(self, site: Site, spool: Spool) -> None:
+        """What a site refuses, and what its pages promise and do not hold."""
+        expected = {
+            "none": Cause.NOT_MEDIA,
+            "login": Cause.NOT_MEDIA,
+            "broken": Cause.HTTP_404,
+            "text-video": Cause.NOT_MEDIA,
+            "hls/low/lost.m3u8": Cause.HTTP_404,
+            "hls/low/live.m3u8": Cause.LIVE,
+            "status/401/a": Cause.LOGIN_REQUIRED,
+            "status/403/a": Cause.HTTP_403,
+            "status/404/a": Cause.HTTP_404,
+            "status/451/a": Cause.GEO_BLOCKED,
+            "status/503/a": Cause.HTTP_5XX,
+            "status/429/a": Cause.RATE_LIMITED,
+        }
+        got = await outcomes(spool, list(map(site.url, expected)))
+        causes = {
+            path: error.cause if isinstance(error, ItemError) else error
+            for path, error in zip(expected, got, strict=True)
+        }
+        assert causes == expected
+
+    async def test_no_server(self, spool: Spool) -> None:
+        """Is a connection that was refused; the process lives on."""
+        dead = "http://127.0.0.1:1/a"
+        got = await outcomes(spool, [dead, dead])
+        assert [getattr(error, "cause", None) for error in got] == [Cause.CONNECT] * 2
+
+    @pytest.mark.parametrize(
+        ("limits", "cause"),
+        [
+            ({"timeout": 0.3}, Cause.TIMEOUT),
+            ({"yt_args": {"extract_timeout": 0.3}}, Cause.TIMEOUT),
+        ],
+    )
+    async def test_a_silent_site(
+        self, site: Site, spool: Spool, limits: dict[str, Any], cause: Cause
+    ) -> None:
+        """Is given up, if need be with the process, and the next row gets another one."""
+        first, second = await outcomes(spool, [site.url("silent"), site.url("none")], **limits)
+        assert isinstance(first, ItemError)
+        assert isinstance(second, ItemError)
+        assert first.cause is cause
+        assert second.cause in (Cause.NOT_MEDIA, Cause.TIMEOUT)
+
+    @pytest.mark.parametrize("path", ["video", "hls"])
+    async def test_too_large(self, site: Site, spool: Spool, path: str) -> None:
+        """Nothing beyond the limit is kept."""
+        (error,) = await outcomes(spool, [site.url(path)], max_bytes=5000)
+        assert isinstance(error, ItemError)
+        assert error.cause is Cause.TOO_LARGE
+
+    async def test_a_site_that_objects_is_asked_again(self, site: Site, spool: Spool) -> None:
+        """After its pause, as often as the retries allow."""
+        url, args = site.url("busy-once"), {"site_pause": 0.01}
+        got = await fetched(spool, url, retries=1, yt_args=args)
+        assert (got.attempts, site.hits["busy-once"]) == (2, 2)
+        got.close()
+
+    async def test_a_page_that_leads_home(self, site: Site, spool: Spool) -> None:
+        """Rows may not lead to this network if that is denied."""
+        (error,) = await outcomes(spool, [site.url("video")], private_addresses="deny")
+        assert isinstance(error, ItemError)
+        assert error.cause is Cause.FORBIDDEN_ADDRESS
+        assert not site.hits
+
+
+class TestProcesses:
+    """The processes that yt-dlp runs in."""
+
+    async def test_they_are_replaced(self, site: Site, spool: Spool) -> None:
+        """After so many videos, and none is lost by that."""
+        urls = [site.url("video")] * 2
+        got = await outcomes(spool, urls, yt_args={"processes": 1, "recycle_after": 1})
+        for one in got:
+            assert isinstance(one, Fetched), one
+            one.close()
+
+    async def test_options_of_yt_dlp(self, site: Site, spool: Spool) -> None:
+        """Count more than ours."""
+        args = {"ydl_opts": {"format": "worst[height>1000]"}}
+        (error,) = await outcomes(spool, [site.url("hls")], yt_args=args)
+        assert isinstance(error, ItemError)
+        assert error.cause is Cause.NO_FORMAT
+
+
+class TestRoutes:
+    """Which fetcher gets which URL."""
+
+    async def fetch(self, spool: Spool, url: str, fetcher: str = "auto") -> Fetched | ItemError:
+        """Fetch one row with a whole configuration."""
+        config = build({"reading": {"fetcher": fetcher, "retries": 0, "timeout": 10}})
+        with anyio.fail_after(_DEADLINE_S):
+            async with open_fetchers(config, FetchContext(spool, 4)) as fetch:
+                return await outcome(fetch, url)
+
+    @pytest.mark.parametrize(
+        ("path", "asked"), [("made.mp4", 1), ("video", 2), ("hls/master.m3u8", 2)]
+    )
+    async def test_auto(self, site: Site, spool: Spool, path: str, asked: int) -> None:
+        """A media file is one request; a page one more; a playlist is known by its name."""
+        got = await self.fetch(spool, site.url(path))
+        assert isinstance(got, Fetched), got
+        assert site.hits[path] == asked
+        got.close()
+
+    async def test_a_page_without_video(self, site: Site, spool: Spool) -> None:
+        """Is no media: it was one request, and yt-dlp's."""
+        got = await self.fetch(spool, site.url("none"))
+        assert isinstance(got, ItemError)
+        assert (got.cause, got.facts["http_status"]) == (Cause.NOT_MEDIA, 200)
+        assert got.detail.startswith("the server sent text/html, a web page; Unsupported URL")
+
+    async def test_http_alone(self, site: Site, spool: Spool) -> None:
+        """Looks into no page."""
+        got = await self.fetch(spool, site.url("video"), "http")
+        assert isinstance(got, ItemError)
+        assert (got.cause, site.hits["video"]) == (Cause.NOT_MEDIA, 1)
+
+    async def test_without_yt_dlp(
+        self, site: Site, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Pages fail with what to install; all else works."""
+        monkeypatch.setattr(ytdlp, "is_installed", lambda: False)
+        page = await self.fetch(spool, site.url("video"))
+        assert isinstance(page, ItemError)
+        assert page.cause is Cause.NOT_INSTALLED
+        assert "pip install 'asyncv2d[ytdlp]'" in page.detail
+        got = await self.fetch(spool, site.url("made.mp4"))
+        assert isinstance(got, Fetched), got
+        got.close()
