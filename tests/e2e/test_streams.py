@@ -199,6 +199,38 @@ def test_interrupted(start: Callable[..., Piped], server: Server, tmp_path: Path
     assert stats(tmp_path) == [1]
 
 
+def test_after_a_run_that_was_killed(
+    start: Callable[..., Piped], server: Server, tmp_path: Path
+) -> None:
+    """Nothing of its unfinished shard gets into the next run's, whose rows are others."""
+    killed = start(*TEXT, *DATASET)
+    killed.send(server.url("ok/short.mp4?1"))
+    assert killed.outcome()["key"] == "00000000"
+    killed.signal(signal.SIGKILL)
+    assert killed.end() == -signal.SIGKILL
+    run = start(*TEXT, *DATASET)
+    run.send(server.url("ok/short.mp4?2"))
+    assert run.end() == 0, run.err
+    with tarfile.open(tmp_path / "dataset" / "00000.tar") as archive:
+        assert archive.getnames() == ["00000000.mp4", "00000000.json"]
+    (line,) = pq.read_table(tmp_path / "dataset" / "00000.parquet").to_pylist()
+    assert line["url"].endswith("?2")
+
+
+def test_nobody_reads_the_outcomes(
+    start: Callable[..., Piped], server: Server, tmp_path: Path
+) -> None:
+    """The dataset is made all the same."""
+    run = start(*TEXT, *DATASET)
+    run.send(server.url("ok/short.mp4?1"))
+    run.outcome()
+    run.out.close()
+    run.send(server.url("ok/short.mp4?2"), server.url("ok/short.mp4?3"))
+    assert run.end() == 0, run.err
+    assert "Traceback" not in run.err
+    assert stats(tmp_path) == [3]
+
+
 def test_samples_to_stdout(start: Callable[..., Piped], server: Server, tmp_path: Path) -> None:
     """They come while rows are still arriving, as one tar; outcomes and logs are on stderr."""
     run = start(*TEXT, "--output_folder", "-", "--outcomes", "jsonl")
