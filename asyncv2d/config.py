@@ -140,8 +140,9 @@ class Distribution(Settings):
     """Loop processes; null: one for every 8 cores."""
     workers: int | None = Field(default=None, gt=0, le=_MOST)
     """Worker processes for video, over all loops; null: one for every core."""
-    waiting_rows: int = Field(default=4096, ge=0)
-    """Rows of each loop that may wait for their host's turn beside those that are downloaded."""
+    waiting_rows: int | None = Field(default=None, ge=0)
+    """Rows of each loop that may wait for their host's turn beside those that are downloaded; null:
+    twice as many as these."""
     byte_budget: int = Field(default=1 << 30, gt=0)
     """Bytes that downloaded bodies may take in memory and tmpfs together, over all loops."""
     worker_timeout: float = Field(default=3600, gt=0)
@@ -172,6 +173,11 @@ class Distribution(Settings):
     def downloads(self) -> int:
         """Downloads in flight in each loop."""
         return max(1, -(-self.processes_count * self.thread_count // self.loop_count))
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait for their host's turn in each loop."""
+        return 2 * self.downloads if self.waiting_rows is None else self.waiting_rows
 
     @property
     def loop_budget(self) -> int:

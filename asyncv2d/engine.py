@@ -54,7 +54,7 @@ async def open_engine(
             open=lambda: open_fetchers(config, context),
             concurrency=distribution.downloads,
             timeout_s=_download_deadline(config),
-            waiting=distribution.waiting_rows,
+            waiting=distribution.waiting,
         )
         subsample = Stage(
             name="subsample",

@@ -212,7 +212,7 @@ class ShardRun:
 
 def _open_shards(job: Job) -> int:
     settings, size = job.built.distribution, job.built.storage.number_sample_per_shard
-    rows = settings.downloads + settings.waiting_rows
+    rows = settings.downloads + settings.waiting
     return min(max(_OPEN_SHARDS, rows // size + 2), _MOST_OPEN_SHARDS)
 
 
