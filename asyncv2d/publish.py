@@ -157,7 +157,8 @@ class OpenShard:
         """Say why this shard is not published, and remove what was written."""
         self.error = error
         self.abandon()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._journal is not None:  # else it is another process that writes there
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def abandon(self) -> None:
         """Let go of what was written; another process may go on with it."""
