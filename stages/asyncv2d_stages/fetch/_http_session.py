@@ -97,4 +97,6 @@ def _socks_connector(proxy: str, options: dict[str, Any]) -> aiohttp.BaseConnect
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return ProxyConnector.from_url(proxy.replace("5h://", "5://"), rdns=True, **options)
+        plain = proxy.replace("5h://", "5://")
+        connector: aiohttp.BaseConnector = ProxyConnector.from_url(plain, rdns=True, **options)
+    return connector
