@@ -12,11 +12,12 @@ same and blocks; ``open`` gives an engine for your own event loop::
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Only type checkers see these names here, ``open`` too; others get them by ``__getattr__``.
 if TYPE_CHECKING:
     from asyncv2d.api import UnpublishedError, download, video2dataset
     from asyncv2d.report import Summary
     from asyncv2d.session import Session
-    from asyncv2d.session import open_session as open  # noqa: A004 — asyncv2d.open reads well
+    from asyncv2d.session import open_session as open  # noqa: A004 — public name
     from asyncv2d.standalone import process
     from asyncv2d.types import (
         Blob,

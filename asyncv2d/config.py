@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, InstanceOf, ValidationError, field_validator
 
 from asyncv2d.codecs import Encoder
+from asyncv2d.http_args import HttpArgs
 from asyncv2d.plan import Output, Plan, make_plan
 from asyncv2d.ports import Settings
 from asyncv2d.problems import Location, Problem, of_validation
@@ -22,14 +23,12 @@ from asyncv2d.types import KeyFormat, UserError
 from asyncv2d.yaml_source import YamlSource
 from asyncv2d.yt_args import YtArgs
 
-_HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-_HeaderText = Annotated[str, Field(pattern=r"^[\t -~]*$")]
 _CORES_PER_LOOP = 8
 _BESIDE = {"cuts_are_clips"}  # what video2dataset has beside args
 _MOST = 1024  # of one kind on one machine: more is a slip of the keyboard
 
 
-class Reading(Settings):
+class Reading(HttpArgs):
     """How rows are fetched. A fetcher's settings are the keys here that it has too."""
 
     fetcher: str = "auto"
@@ -37,48 +36,6 @@ class Reading(Settings):
     ``http`` or ``ytdlp``: that one takes all URLs that it can."""
     yt_args: YtArgs | None = None
     """What to take from sites that need yt-dlp, and how."""
-    timeout: float = Field(default=60, gt=0)
-    """Seconds without a connection, an answer or a byte after which an attempt is given up."""
-    dns_timeout: float = Field(default=15, gt=0)
-    """Seconds in which a host name has to be resolved; at most ``timeout``."""
-    connect_timeout: float = Field(default=20, gt=0)
-    """Seconds in which a connection has to be made; at most ``timeout``."""
-    answer_timeout: float | None = Field(default=None, gt=0)
-    """Seconds in which an answer has to begin; null: ``timeout``."""
-    stall_timeout: float | None = Field(default=None, gt=0)
-    """Seconds without a byte after which a body is given up; null: ``timeout``."""
-    total_timeout: float = Field(default=3600, gt=0)
-    """Seconds that one attempt to download may take in all."""
-    retries: int = Field(default=2, ge=0, le=100)
-    """Further attempts after a failure that may pass."""
-    max_bytes: int | None = Field(default=None, gt=0)
-    """Largest body accepted; null: no limit."""
-    max_redirects: int = Field(default=10, gt=0, le=100)
-    """Redirects in a row at which a URL is given up."""
-    per_host: float | None = Field(default=None, gt=0)
-    """Requests a second to one host; null: no fixed rate."""
-    host_connections: int | None = Field(default=None, gt=0)
-    """Most requests at a time to one host; null: found by how well the host does."""
-    host_patience: float = Field(default=60, gt=0)
-    """Seconds that rows wait for a host that fails or asks for a pause."""
-    user_agent: str | None = Field(default=None, pattern=r"^[ -~]+$")
-    """The name given to servers; null: the program's, with its version."""
-    headers: Mapping[_HeaderName, _HeaderText] = Field(default_factory=dict)
-    """Further headers of every request."""
-    cookies: str | None = None
-    """A cookies.txt file in Netscape's format."""
-    proxy: str | None = Field(default=None, pattern=r"^(https?|socks5h?|socks4)://.")
-    """The proxy that all requests go through."""
-    ip_version: Literal["auto", 4, 6] = "auto"
-    """Which addresses of a host are used."""
-    verify_tls: bool = True
-    """Whether a host's certificate has to be good."""
-    ignore_opt_out: bool = False
-    """Whether files are taken whose server asks to leave them out (X-Robots-Tag)."""
-    respect_robots_txt: bool = False
-    """Whether a host's robots.txt is asked for and followed."""
-    private_addresses: Literal["auto", "deny", "allow"] = "auto"
-    """Addresses of this network: ``auto``: only for rows that plainly name them."""
     on_corrupt: Literal["fail", "keep"] = "fail"
     """What to do with a file that is cut off or damaged: ``keep`` uses what comes before the
     damage."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from asyncv2d.registry import names
-from asyncv2d.remote_errors import missing_driver
+from asyncv2d.remote_errors import MISTAKES, missing_driver
 from asyncv2d.types import UserError
 
 if TYPE_CHECKING:
@@ -149,16 +149,16 @@ def _urls(system: AbstractFileSystem, found: Iterable[Mapping[str, Any]]) -> lis
 
 @contextmanager
 def _readable(path: str) -> Iterator[None]:
-    """Say in one line why a place cannot be looked at; a driver may raise anything."""
+    """Say in one line why a place cannot be looked at."""
     try:
         yield
-    except UserError:
+    except (UserError, *MISTAKES):
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such input file") from None
     except ImportError as error:
         scheme = path.partition("://")[0]
         raise UserError(f"{path}: {missing_driver(scheme, error)}") from error
-    except Exception as error:
+    except Exception as error:  # drivers' errors have no base in common
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot read the input: {reason}") from error

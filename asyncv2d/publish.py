@@ -18,13 +18,11 @@ from asyncv2d.ports import ShardWriter, WrittenFile
 from asyncv2d.published import LEDGER, STATS
 from asyncv2d.record import Lines, input_schema, ledger_lines, ledger_table, without_facts
 from asyncv2d.report import Figures, ShardReport, row_figures
+from asyncv2d.sites import Finished
 from asyncv2d.store import Store, open_store
-from asyncv2d.types import Ok, Outcome, Processed, Row, ShardSpec
+from asyncv2d.types import Ok, Row, ShardSpec
 
 _JOURNAL = "journal.jsonl"
-
-Finished = tuple[Outcome[Processed], float]
-"""What became of a row, and the seconds that took."""
 
 
 @dataclass(frozen=True, slots=True)

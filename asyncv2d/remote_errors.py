@@ -6,13 +6,18 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from asyncv2d.types import RunError, UserError
+from asyncv2d.types import RunError
+
+MISTAKES = (AssertionError, AttributeError, LookupError, NameError, TypeError)
+"""What a mistake in a program raises, ours or a driver's: never to be read as trouble with a store,
+so whoever translates drivers' errors lets these pass with their traceback."""
 
 _FULL_ERRNO = (errno.ENOSPC, errno.EDQUOT)
 _FULL_STATUS = 507
 _DENIED_STATUS = (401, 403)
 # Those of botocore, google.auth and azure have no common base and may not be installed.
-_DENIED_NAMES = ("Credential", "ClientAuthenticationError", "SSOToken", "RefreshError")
+DENIED_NAMES = ("Credential", "ClientAuthenticationError", "SSOToken", "RefreshError")
+"""Parts of the names of errors that mean: access denied."""
 # Drivers whose package has another name than what one installs.
 _INSTALL = {"s3fs": "'asyncv2d[s3]'", "smbclient": "smbprotocol"}
 
@@ -22,22 +27,20 @@ def in_clear_words(place: Callable[[], str], prefix: str = "") -> Iterator[None]
     """Raise what a driver raises as an OSError, or as a RunError where trying again is no use."""
     try:
         yield
-    except RunError:
+    except (RunError, *MISTAKES):
         raise
-    except Exception as error:
+    except Exception as error:  # botocore's, google's, azure's … have no base in common
         raise _translated(error, f"{place()}: {prefix}") from error
 
 
-def missing_driver(scheme: str, error: ImportError) -> UserError:
+def missing_driver(scheme: str, error: ImportError) -> str:
     """What to install for URLs of this scheme."""
     cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
     package = (cause.name or "").partition(".")[0]
     if not package:
-        return UserError(f"{scheme}:// needs a driver that is not installed: {error}")
+        return f"{scheme}:// needs a driver that is not installed: {error}"
     install = _INSTALL.get(package, package)
-    return UserError(
-        f"{scheme}:// needs the driver {package}, which is not installed: pip install {install}"
-    )
+    return f"{scheme}:// needs the driver {package}, which is not installed: pip install {install}"
 
 
 def _translated(error: Exception, prefix: str) -> OSError | RunError:
@@ -51,24 +54,25 @@ def _translated(error: Exception, prefix: str) -> OSError | RunError:
 
 
 def _is_denied(error: Exception) -> bool:
-    by_name = any(name in type(error).__name__ for name in _DENIED_NAMES)
-    return by_name or isinstance(error, PermissionError) or _status(error) in _DENIED_STATUS
+    by_name = any(name in type(error).__name__ for name in DENIED_NAMES)
+    return by_name or isinstance(error, PermissionError) or status_of(error) in _DENIED_STATUS
 
 
 def _is_full(error: Exception) -> bool:
-    return getattr(error, "errno", None) in _FULL_ERRNO or _status(error) == _FULL_STATUS
+    return getattr(error, "errno", None) in _FULL_ERRNO or status_of(error) == _FULL_STATUS
 
 
-def _status(error: BaseException | None) -> int | None:
+def status_of(error: BaseException | None) -> int | None:
     """The HTTP status behind an error, wherever its driver keeps that."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             return status if isinstance(status, int) else None
-        for name in ("status", "status_code", "code"):
-            status = getattr(error, name, None)
-            if isinstance(status, int):
-                return status
+        for holder in (error, response):
+            for name in ("status", "status_code", "code"):
+                status = getattr(holder, name, None)
+                if isinstance(status, int) and 100 <= status < 600:
+                    return status
         error = error.__cause__
     return None

@@ -257,7 +257,7 @@ def _connect(url: str, scheme: str) -> tuple[Any, str]:
     try:
         driver, root = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
     except ImportError as error:
-        raise missing_driver(scheme, error) from error
+        raise UserError(missing_driver(scheme, error)) from error
     return driver, root
 
 

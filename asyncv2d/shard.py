@@ -9,19 +9,18 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import islice
-from typing import Protocol
 
 import anyio
-from anyio import to_thread
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from asyncv2d.engine import Engine
 from asyncv2d.job import RETRY_OF, Job
+from asyncv2d.own_threads import OwnThreads
 from asyncv2d.ports import Reader
-from asyncv2d.publish import Finished
 from asyncv2d.redact import redacted
 from asyncv2d.report import ShardReport
+from asyncv2d.sites import Finished, Shard, Site
 from asyncv2d.types import (
     Failed,
     Ok,
@@ -37,65 +36,9 @@ from asyncv2d.types import (
 _OPEN_SHARDS = 4  # at least; more, where shards are so small that they end among waiting rows
 _MOST_OPEN_SHARDS = 32
 _READ_BATCH = 500
+_THREADS = 3  # one each to read, to write and to publish
 _TAKE_BATCH = 64
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-class Shard(Protocol):
-    """A shard whose rows are coming in; see ``publish.OpenShard``."""
-
-    id: int
-    error: str | None
-    place: str
-
-    @property
-    def complete(self) -> bool:
-        """Whether every row has come out of the pipeline."""
-
-    @property
-    def bytes_written(self) -> int:
-        """Bytes in the samples so far."""
-
-    def begin(self) -> None:
-        """Make room for it, or go on with what is there."""
-
-    def is_done(self, index: int) -> bool:
-        """Whether this row was finished by an earlier process."""
-
-    def restore(self, row: Row) -> None:
-        """Take a row as it was finished before."""
-
-    def add(self, finished: Sequence[Finished]) -> None:
-        """Take outcomes of rows, each with the seconds it took."""
-
-    def came_out(self, rows: int) -> None:
-        """So many rows more have come out of the pipeline, and were taken or given up."""
-
-    def ends_after(self, rows: int) -> None:
-        """All rows were sent."""
-
-    def publish(self) -> None:
-        """Make the complete shard part of the dataset."""
-
-    def give_up(self, error: str) -> None:
-        """Say why it is not published, and forget what was written."""
-
-    def abandon(self) -> None:
-        """Let go of what was written; another process may go on with it."""
-
-    def report(self) -> ShardReport:
-        """The report as of now."""
-
-
-class Site(Protocol):
-    """Where shards are made."""
-
-    @property
-    def job(self) -> Job:
-        """The job."""
-
-    def open(self, spec: ShardSpec, rows: int | None) -> Shard:
-        """A shard of so many rows (None: not known yet) that has not begun."""
 
 
 Watch = Callable[[Outcome[Processed]], Awaitable[None]]
@@ -121,10 +64,11 @@ class ShardRun:
         self._begun: dict[tuple[int, int], float] = {}
         self._slots = anyio.Semaphore(_open_shards(site.job))
         self._publishing: TaskGroup
+        self._threads: OwnThreads
 
     async def run(self, source: RowSource, drain: anyio.Event) -> None:
         """Run all rows; every shard ends published, given up, or (after a drain) left for later."""
-        with self._reports:
+        with self._reports, OwnThreads(_THREADS) as self._threads:
             async with anyio.create_task_group() as self._publishing:
                 await self._run(source, drain)
 
@@ -147,8 +91,14 @@ class ShardRun:
         shard = self._site.open(spec, rows)
         self._open[spec.id] = shard
         with costs_at_most(shard, "cannot write"):
-            await to_thread.run_sync(shard.begin)
+            await self._threads.run(shard.begin)
         return shard
+
+    async def next_batch(
+        self, records: Iterator[tuple[int, Record]]
+    ) -> Sequence[tuple[int, Record]]:
+        """Some more records with their numbers; none at the end."""
+        return await self._threads.run(_next_batch, records)
 
     def end(self, shard: Shard, rows: int) -> None:
         """All ``rows`` rows of a shard were sent."""
@@ -184,7 +134,7 @@ class ShardRun:
         try:
             for shard, finished in by_shard.items():
                 with costs_at_most(shard, "cannot write"):
-                    await to_thread.run_sync(shard.add, finished)
+                    await self._threads.run(shard.add, finished)
             if self._watch is not None:
                 for outcome in outcomes:
                     await self._watch(outcome)
@@ -205,7 +155,7 @@ class ShardRun:
         """Publish beside the pipeline, which goes on with other shards."""
         if shard.error is None:
             with costs_at_most(shard, "cannot publish"):
-                await to_thread.run_sync(shard.publish)
+                await self._threads.run(shard.publish)
         await self._reports.send(shard.report())
         self._slots.release()
 
@@ -225,7 +175,7 @@ async def table_rows(
         records = enumerate(reader.records(spec))
         sent = 0
         with costs_at_most(shard, "cannot read"):
-            while shard.error is None and (batch := await to_thread.run_sync(_next_batch, records)):
+            while shard.error is None and (batch := await run.next_batch(records)):
                 for index, record in batch:
                     sent += 1
                     row = run.row(spec.id, index, record)
@@ -249,7 +199,7 @@ def costs_at_most(shard: Shard, what: str) -> Iterator[None]:
         if not isinstance(error, UserError):
             raise
         shard.give_up(str(error))
-    except Exception as error:
+    except Exception as error:  # a reader or writer may be anybody's; a bug keeps its traceback
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise RunError(
                 f"{shard.place}: {error.strerror}; make room and run the same command again: what"

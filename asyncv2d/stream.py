@@ -14,7 +14,8 @@ import anyio
 from anyio.from_thread import BlockingPortal
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from asyncv2d.shard import Shard, ShardRun
+from asyncv2d.shard import ShardRun
+from asyncv2d.sites import Shard
 from asyncv2d.types import Record, Row, RunError, ShardSpec
 
 _AHEAD = 64  # records that are read before there is a place for them
@@ -109,7 +110,7 @@ def _pump(
             portal.call(send.send, arrived)
         portal.call(send.aclose)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, CancelledError, RuntimeError):
-        return  # nobody listens any more
+        return  # nobody listens any more; what the records raised has been sent as one of them
 
 
 def _with_errors(records: Iterator[Record]) -> Iterator[Arrived]:
@@ -118,5 +119,5 @@ def _with_errors(records: Iterator[Record]) -> Iterator[Arrived]:
         yield from records
     except RunError as error:
         yield error
-    except Exception as error:  # noqa: BLE001 — else the run would wait for ever
+    except Exception as error:  # noqa: BLE001 — raised where rows are taken; here it would be lost
         yield RunError(f"cannot read rows: {''.join(traceback.format_exception(error))}")

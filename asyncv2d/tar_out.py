@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from asyncv2d.job import Job
 from asyncv2d.ports import StreamShard
-from asyncv2d.publish import Finished
 from asyncv2d.report import Figures, ShardReport, row_figures
+from asyncv2d.sites import Finished
 from asyncv2d.types import Ok, Row, RunError, ShardSpec
 
 

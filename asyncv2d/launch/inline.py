@@ -13,7 +13,8 @@ from asyncv2d.launch.launcher import Control, Mission, ShardQueue
 from asyncv2d.progress import snapshot
 from asyncv2d.publish import open_site
 from asyncv2d.record import outcome_line
-from asyncv2d.shard import RowSource, Site, run_shards, table_rows
+from asyncv2d.shard import RowSource, run_shards, table_rows
+from asyncv2d.sites import Site
 from asyncv2d.spool import SpoolFolders
 from asyncv2d.types import Outcome, Processed, ShardSpec
 

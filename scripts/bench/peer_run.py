@@ -8,13 +8,13 @@ is changed in what it does, or in how fast it does it.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Only there in the environment that this file is run in, never where types are checked.
+# Only there in the environment that this file is run in, where its pins keep it apart from ours;
+# never where types are checked.
 from video2dataset import video2dataset  # type: ignore[import-not-found]
 from video2dataset.data_reader import WebFileDownloader  # type: ignore[import-not-found]
 from video2dataset.subsamplers import (  # type: ignore[import-not-found]
@@ -52,7 +52,7 @@ def _without_what_is_not_asked(call: Callable[..., Any]) -> Callable[..., Any]:
         )
         paths, error = call(both, url)
         for modality in set(paths) - set(self.encode_formats):
-            os.remove(paths.pop(modality))  # noqa: PTH107 (its paths are text)
+            Path(paths.pop(modality)).unlink()
         return paths, error
 
     return patched

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 _HOST = "127.0.0.1"
 
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 0, size
         return int(asked[1]), min(size, int(asked[2]) + 1 if asked[2] else size)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base's name)
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base names it so
         pass
 
 
@@ -83,11 +83,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle, as ffmpeg does to seek, is no error."""
         if not isinstance(sys.exception(), ConnectionError):
-            # The base's types name a socket; it only prints what it is given.
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+            super().handle_error(request, client_address)
 
 
 def main() -> None:

@@ -23,10 +23,10 @@ from asyncv2d_stages.read import _text
 
 
 def reader(
-    kind: str, path: Path, *, columns: Sequence[str] = ("text", "url"), **more: Any
+    kind: str, *paths: Path, columns: Sequence[str] = ("text", "url"), **more: Any
 ) -> Reader:
-    """A reader of a file."""
-    settings_ = {"paths": [str(path)], "columns": columns, **more}
+    """A reader of some files."""
+    settings_ = {"paths": [*map(str, paths)], "columns": columns, **more}
     return cast(Reader, load("read", kind).model_validate(settings_))
 
 
@@ -302,8 +302,7 @@ class TestParquet:
         """Are refused with the file, the column and both types."""
         for name, value in (("a", 1), ("b", None), ("c", "x")):
             pq.write_table(pa.table({"url": ["u"], "n": [value]}), tmp_path / name)
-        of = reader("parquet", tmp_path / "a", columns=["n", "url"])
-        of = of.model_copy(update={"paths": [str(tmp_path / name) for name in "abc"]})  # type: ignore[attr-defined]
+        of = reader("parquet", *(tmp_path / name for name in "abc"), columns=["n", "url"])
         with pytest.raises(UserError, match=r"c: column 'n' is string, in the first file int64"):
             list(of.shards(1))
 

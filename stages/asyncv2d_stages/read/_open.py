@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from asyncv2d.remote_errors import MISTAKES
 from asyncv2d.types import UserError
 
 STDIN = "-"
@@ -30,12 +31,12 @@ _NOT_TEXT = {b"PAR1": "a parquet file", b"PK\x03\x04": "a zip archive"}
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Say in one line that ``path`` cannot be read, and why; a driver may raise anything."""
+    """Say in one line that ``path`` cannot be read, and why."""
     try:
         yield
-    except UserError:
+    except (UserError, *MISTAKES):
         raise
-    except Exception as error:
+    except Exception as error:  # drivers' errors have no base in common
         raise cannot_read(path, error) from error
 
 

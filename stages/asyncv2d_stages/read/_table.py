@@ -64,11 +64,11 @@ class TableReader(Settings):
         try:
             for entry in islice(self._entries(file), shard.stop - shard.start):
                 yield self._record(entry)
-        except Exception:
-            file.close()
-            raise
         except GeneratorExit:  # a shard that was given up: the next one is not far
             self._keep.put(file)
+            raise
+        except BaseException:  # closed, and raised as it is
+            file.close()
             raise
         self._keep.put(file)
 

@@ -62,7 +62,8 @@ def _grouped(
     """The samples; files that follow each other and share a name up to the first dot are one."""
     current, place = None, ""
     while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]  # a large tar has many
+        # Else it would keep all that it read. typeshed leaves out this documented attribute.
+        tar.members.clear()  # type: ignore[attr-defined]
         folder, _, name = member.name.rpartition("/")
         key, _, extension = name.partition(".")
         if not member.isreg() or not key:

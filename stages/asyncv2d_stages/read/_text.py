@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from asyncv2d.remote_errors import MISTAKES
 from asyncv2d.types import UserError
 from asyncv2d_stages.read._open import (
     BUFFER,
@@ -184,7 +185,9 @@ class Text(Iterator[str]):
             return b""
         try:
             block = self._read(BUFFER)
-        except Exception as error:
+        except MISTAKES:
+            raise
+        except Exception as error:  # a decompressor's, or a driver's: these have no base in common
             self.damage = damage(error) if self._is_compressed else None
             if self.damage is None:
                 raise cannot_read(self.path, error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -30,12 +31,10 @@ class TfrecordWriter(Settings):
     @model_validator(mode="after")
     def _has_checksums(self) -> Self:
         """Say what is missing before the first download."""
-        try:
-            import google_crc32c  # noqa: F401
-        except ImportError:
+        if find_spec("google_crc32c") is None:
             raise UserError(
                 "output_format tfrecord needs one more package: pip install 'asyncv2d[tfrecord]'"
-            ) from None
+            )
         return self
 
     def open(self, folder: Path, shard_name: str, position: int = 0) -> _RecordShard:

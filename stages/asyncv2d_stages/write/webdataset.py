@@ -32,7 +32,7 @@ class _TarShard:
     def __init__(self, path: Path, position: int) -> None:
         self._path = path
         self._file = open_at(path, position)
-        self._archive = tarfile.open(fileobj=self._file, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115 — closed by close
+        self._archive = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.GNU_FORMAT)
 
     def write(self, sample: Sample) -> int:
         """Append one sample; the same sample always gives the same bytes."""

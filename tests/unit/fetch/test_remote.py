@@ -139,7 +139,9 @@ async def test_a_driver_that_is_not_installed(
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     error = await failure(downloads, "gs://bucket/a.mp4")
     assert error.cause is Cause.NOT_INSTALLED
-    assert error.detail == "gs:// needs the package gcsfs: pip install gcsfs"
+    assert error.detail == (
+        "gs:// needs the driver gcsfs, which is not installed: pip install gcsfs"
+    )
 
 
 @pytest.mark.parametrize(
