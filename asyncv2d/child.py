@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import anyio
 from anyio.abc import Process
+
+# numpy would start a thread for each core, in every process, for linear algebra that nobody does.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 async def start_python(module: str, *, stderr: int | None, own_session: bool = False) -> Process:
@@ -23,6 +27,7 @@ async def start_python(module: str, *, stderr: int | None, own_session: bool = F
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
+            env={**_ENVIRONMENT, **os.environ},
             start_new_session=own_session,
         )
     return process

@@ -23,6 +23,9 @@ from asyncv2d.types import KeyFormat, UserError
 from asyncv2d.yaml_source import YamlSource
 from asyncv2d.yt_args import YtArgs
 
+_PER_THREAD = 16
+_ENOUGH_DOWNLOADS = 512
+_DOWNLOADS_PER_LOOP = 64
 _CORES_PER_LOOP = 8
 _BESIDE = {"cuts_are_clips"}  # what video2dataset has beside args
 _MOST = 1024  # of one kind on one machine: more is a slip of the keyboard
@@ -84,9 +87,12 @@ class Distribution(Settings):
     """How the work is spread over processes."""
 
     processes_count: int = Field(default=16, gt=0, le=_MOST)
-    """Times ``thread_count``: the downloads in flight on this machine."""
+    """video2dataset's processes; with ``thread_count``, how much is downloaded at a time."""
     thread_count: int = Field(default=32, gt=0, le=_MOST)
-    """Times ``processes_count``: the downloads in flight on this machine."""
+    """video2dataset's threads in each process; see ``downloads``."""
+    downloads: int | None = Field(default=None, gt=0, le=_MOST**2)
+    """Downloads in flight on this machine; null: 16 for each of video2dataset's threads, since one
+    here takes no thread, but no more than 512, or as many as these threads."""
     subjob_size: int = Field(default=1000, gt=0)
     """Kept for video2dataset's files: shards handed out at a time by cluster launchers."""
     distributor: Literal["multiprocessing", "inline"] = "multiprocessing"
@@ -94,7 +100,8 @@ class Distribution(Settings):
     distributor_args: Mapping[str, Any] | None = None
     """Settings of cluster launchers; not used in this version."""
     loops: int | None = Field(default=None, gt=0, le=_MOST)
-    """Loop processes; null: one for every 8 cores."""
+    """Loop processes; null: one for every 8 cores, or, where files are stored as they came, for
+    every core and 64 downloads."""
     workers: int | None = Field(default=None, gt=0, le=_MOST)
     """Worker processes for video, over all loops; null: one for every core."""
     waiting_rows: int | None = Field(default=None, ge=0)
@@ -119,27 +126,41 @@ class Distribution(Settings):
         """Loop processes to run on this machine."""
         if self.distributor == "inline":
             return 1
-        return self.loops or min(self.processes_count, -(-_cores() // _CORES_PER_LOOP))
+        return self.loops or min(self.processes_count, _up(_cores(), _CORES_PER_LOOP))
 
     @property
     def worker_count(self) -> int:
         """Worker processes of each loop."""
-        return max(1, -(-(self.workers or _cores()) // self.loop_count))
+        return _up(self.workers or _cores(), self.loop_count)
 
     @property
-    def downloads(self) -> int:
+    def all_downloads(self) -> int:
+        """Downloads in flight on this machine."""
+        threads = self.processes_count * self.thread_count
+        return self.downloads or max(threads, min(_PER_THREAD * threads, _ENOUGH_DOWNLOADS))
+
+    @property
+    def loop_downloads(self) -> int:
         """Downloads in flight in each loop."""
-        return max(1, -(-self.processes_count * self.thread_count // self.loop_count))
+        return _up(self.all_downloads, self.loop_count)
 
     @property
     def waiting(self) -> int:
         """Rows that wait for their host's turn in each loop."""
-        return 2 * self.downloads if self.waiting_rows is None else self.waiting_rows
+        return 2 * self.loop_downloads if self.waiting_rows is None else self.waiting_rows
 
     @property
     def loop_budget(self) -> int:
         """Bytes of bodies in flight in each loop."""
         return max(1, self.byte_budget // self.loop_count)
+
+    def for_plan(self, plan: Plan) -> Distribution:
+        """With as many loops as ``plan`` can use, where it is not said how many."""
+        if self.loops is not None or not plan.keeps_files:
+            return self
+        # All work is the loops' own then.
+        loops = min(_cores(), _up(self.all_downloads, _DOWNLOADS_PER_LOOP))
+        return self.model_copy(update={"loops": loops})
 
 
 class Config(Settings):
@@ -163,6 +184,11 @@ class Config(Settings):
             keep_damaged=self.reading.on_corrupt == "keep",
         )
         return make_plan(self.subsampling.values(), output)
+
+
+def _up(whole: int, part: int) -> int:
+    """The quotient, rounded up."""
+    return -(-whole // part)
 
 
 def _cores() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,10 +40,11 @@ Load it (pip install webdataset):
     for sample in webdataset.WebDataset(shards, shardshuffle=False):
         print(sample["__key__"], len(sample["mp4"]), json.loads(sample["json"])["clips"])
 
-What became of every row is in the ledger (pip install pandas):
+What became of every row is in the ledger:
 
-    import pandas
-    print(pandas.read_parquet("{ledger}")[["url", "key", "status", "cause"]])"""
+    import pyarrow.parquet
+    for line in pyarrow.parquet.read_table("{ledger}").to_pylist():
+        print(line["url"], line["key"], line["status"], line["cause"])"""
 
 
 def run_demo(folder: Path) -> int:
@@ -50,7 +52,7 @@ def run_demo(folder: Path) -> int:
     typer.echo(f"making videos in {folder / 'videos'}")
     _make_videos(folder / "videos")
     (folder / "config.yaml").write_text(yaml.safe_dump(_CONFIG, sort_keys=False))
-    with display() as watcher:
+    with display(sys.stdout) as watcher:
         summary = anyio.run(_run, folder, watcher)
     for line in summary.lines():
         typer.echo(line)

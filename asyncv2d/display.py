@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
-
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO
 
 from asyncv2d.progress import limiting_stage
 from asyncv2d.report import Summary
 from asyncv2d.run import PrintedOutcomes
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 _PLAIN_EVERY_S = 10.0
 
 
 class Display:
-    """A watcher that prints to stderr."""
+    """A watcher that prints lines, and on a terminal shows the state below them."""
 
-    def __init__(self, console: Console, live: Progress | None, outcomes: TextIO) -> None:
-        self._console = console
+    def __init__(self, say: Callable[[str], None], live: Progress | None, outcomes: TextIO) -> None:
+        self._say = say
         self._outcomes = PrintedOutcomes(outcomes)
         self._live = live
         self._task = live.add_task("starting") if live else None
@@ -37,24 +38,24 @@ class Display:
             self._live.update(self._task, description=self._line())
         elif time.monotonic() - self._last_plain >= _PLAIN_EVERY_S:
             self._last_plain = time.monotonic()
-            self._console.print(self._line())
+            self._say(self._line())
 
     def report(self, report: Mapping[str, Any], summary: Summary) -> None:
         """Say that a shard is done."""
         self._summary = summary
         if report["error"] is not None:
-            self._console.print(f"shard {report['shard']}: not published: {report['error']}")
+            self._say(f"shard {report['shard']}: not published: {report['error']}")
             return
         stats = report["stats"]
         failed = stats["count"] - stats["successes"]
-        self._console.print(
+        self._say(
             f"shard {report['shard']}: {stats['successes']} rows ok, {failed} failed,"
             f" {stats['samples']} samples, {stats['duration']:.1f} s"
         )
 
     def log(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text)
+        self._say(text)
 
     def outcome(self, line: Mapping[str, Any]) -> None:
         """Print what became of a row."""
@@ -76,13 +77,15 @@ class Display:
 
 
 @contextmanager
-def display(*, quiet: bool = False, outcomes: TextIO | None = None) -> Iterator[Display]:
+def display(outcomes: TextIO) -> Iterator[Display]:
     """A display on stderr for the time of a run; ``outcomes`` takes those of rows, if asked for."""
-    outcomes = outcomes or sys.stdout
-    console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
-    if not console.is_terminal:
-        yield Display(console, None, outcomes)
+    if not sys.stderr.isatty():
+        yield Display(partial(print, file=sys.stderr, flush=True), None, outcomes)
         return
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     columns = (TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as live:
-        yield Display(console, live, outcomes)
+        yield Display(console.print, live, outcomes)

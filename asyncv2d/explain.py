@@ -66,7 +66,7 @@ def _bounds(job: Job) -> str:
     settings = job.built.distribution
     lines = [
         f"loop processes: {settings.loop_count}",
-        f"downloads in flight: {settings.downloads} in each loop",
+        f"downloads in flight: {settings.loop_downloads} in each loop",
         f"worker processes: {settings.worker_count} in each loop",
         f"bodies in flight: {settings.loop_budget // _MIB} MiB in each loop",
     ]

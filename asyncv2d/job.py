@@ -123,8 +123,10 @@ class Job(Settings):
 
     @cached_property
     def built(self) -> Config:
-        """The validated configuration."""
-        return configuration.build(self.config)
+        """The validated configuration, as this job is run."""
+        config = configuration.build(self.config)
+        distribution = config.distribution.for_plan(config.plan(self.encode_formats))
+        return config.model_copy(update={"distribution": distribution})
 
     @cached_property
     def plan(self) -> Plan:

@@ -176,7 +176,7 @@ class _Crew:
         meter = self.meter
         async with receive, send:
             begin = time.monotonic()
-            async for outcome in receive:
+            while (outcome := await _next(receive)) is not None:
                 received = time.monotonic()
                 meter.busy += 1
                 if meter.busy == self.size < self.stage.concurrency + self.stage.waiting:
@@ -197,6 +197,17 @@ class _Crew:
                 meter.busy_s += finished - received
                 meter.blocked_on_output_s += sent - finished
                 begin = sent
+
+
+async def _next(receive: _Receive) -> Outcome[Any] | None:
+    """The next outcome, None at the end; at once if it is there, without a round of the loop."""
+    try:
+        try:
+            return cast(Outcome[Any], receive.receive_nowait())
+        except anyio.WouldBlock:
+            return cast(Outcome[Any], await receive.receive())
+    except anyio.EndOfStream:
+        return None
 
 
 async def _apply(

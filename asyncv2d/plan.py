@@ -82,6 +82,15 @@ class Plan:
         return makes or self.detector is not None or self._needs_headers
 
     @property
+    def keeps_files(self) -> bool:
+        """Whether a video that is not to be cut is stored as it came, and nothing made of it."""
+        makes = self.detector or self.given_cuts or self.audio_format
+        cuts = self.output.subtitles_are_clips
+        return self.picture_work(clips=False) == "untouched" and not (
+            makes or cuts or self._needs_headers
+        )
+
+    @property
     def _needs_headers(self) -> bool:
         return any(describer.needs_headers for describer in self.describers)
 

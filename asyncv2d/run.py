@@ -140,9 +140,9 @@ class _Run:
             await self._run(run_from_stdin(mission, self._control))
             return self._summary
         self._watcher.log(
-            f"{settings.loop_count} loop process(es), each with {settings.downloads} downloads,"
-            f" {settings.worker_count} worker process(es) and {settings.loop_budget >> 20} MiB"
-            " for bodies in flight"
+            f"up to {settings.loop_count} loop process(es), each with {settings.loop_downloads}"
+            f" downloads, {settings.worker_count} worker process(es) and"
+            f" {settings.loop_budget >> 20} MiB for bodies in flight"
         )
         queue = ShardQueue(self._to_do(shards), job.max_shard_retry, self._control)
         launcher = _LAUNCHERS[settings.distributor]()

@@ -162,7 +162,7 @@ class ShardRun:
 
 def _open_shards(job: Job) -> int:
     settings, size = job.built.distribution, job.built.storage.number_sample_per_shard
-    rows = settings.downloads + settings.waiting
+    rows = settings.loop_downloads + settings.waiting
     return min(max(_OPEN_SHARDS, rows // size + 2), _MOST_OPEN_SHARDS)
 
 

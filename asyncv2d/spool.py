@@ -19,9 +19,9 @@ from typing import BinaryIO
 from anyio import to_thread
 
 from asyncv2d.budget import ByteBudget, Lease
-from asyncv2d.types import Blob, Cause, ItemError, RunError, UserError
+from asyncv2d.types import INLINE_BYTES, Blob, Cause, ItemError, RunError, UserError
 
-INLINE_BYTES = 128 << 10
+_FLUSH_BYTES = 1 << 20
 _SHARES = 8  # a body may take this part of the budget, an eighth
 _REMEMBERED = 8  # bodies that count for what size is usual, roughly
 _SHARED_MEMORY = Path("/dev/shm")
@@ -57,13 +57,21 @@ class Spool:
     """Makes Blobs out of bodies that arrive in chunks.
 
     A body lies in memory or on tmpfs, within ``budget``. One that is larger than its share of that,
-    or finds no room there while it arrives, lies in ``tmp_dir``, within ``disk``.
+    or finds no room there while it arrives, lies in ``tmp_dir``, within ``disk``. Those of up to
+    ``inline_bytes`` lie in memory.
     """
 
-    def __init__(self, folders: SpoolFolders, budget: ByteBudget, disk: ByteBudget) -> None:
+    def __init__(
+        self,
+        folders: SpoolFolders,
+        budget: ByteBudget,
+        disk: ByteBudget,
+        inline_bytes: int = INLINE_BYTES,
+    ) -> None:
         self.folders = folders
         self.budget = budget
         self.disk = disk
+        self.inline_bytes = inline_bytes
         self.share = max(1, budget.limit // _SHARES)
         self._usual_size = min(INLINE_BYTES, self.share)
 
@@ -131,7 +139,7 @@ class SpooledBody:
         self._buffered += len(chunk)
         if self.size > self.lease.size:
             await self._grow()
-        if self._buffered > INLINE_BYTES:
+        if self._buffered > max(_FLUSH_BYTES, self.spool.inline_bytes):
             await self._flush()
 
     async def restart(self) -> None:
@@ -170,10 +178,11 @@ class SpooledBody:
 
     async def finish(self) -> Blob:
         """The whole body, now owned by the caller."""
-        if self._file is None:
+        if self._file is None and self.size <= self.spool.inline_bytes:
             blob = Blob(self.size, data=b"".join(self._chunks), on_close=self.lease.close)
         else:
             await self._flush()
+            assert self._file is not None
             self._file.close()
             blob = Blob(self.size, path=self._path, on_close=self._remove)
         self._chunks.clear()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asyncv2d.plan import Plan
-from asyncv2d.types import Blob, Body
+from asyncv2d.types import Blob, Body, RunError
 
 METADATA = ("clips", "cuts", "yt_meta_dict")
 
@@ -35,3 +37,15 @@ class Task:
 def sendable(body: Body) -> Body:
     """The body as it can be sent to a worker: the owner's duties stay with the owner."""
     return replace(body, on_close=None) if isinstance(body, Blob) else body
+
+
+def write_part(folder: Path, data: bytes) -> Path:
+    """Write ``data`` into a new file in ``folder``, which is made if need be."""
+    try:
+        folder.mkdir(exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix="part-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+    except OSError as error:  # not the row's fault, and no row would fare better
+        raise RunError(f"{folder.parent}: cannot keep clips: {error.strerror}") from error
+    return Path(name)

@@ -15,6 +15,9 @@ from typing import Any, BinaryIO, Generic, Literal, TypeVar
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+INLINE_BYTES = 128 << 10
+"""Up to this size a pipe brings a body to another process sooner than a file does."""
+
 Json = Mapping[str, Any]
 Modality = Literal["video", "audio"]
 Status = Literal["success", "failed_to_download", "failed_to_subsample"]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import av
@@ -29,12 +26,12 @@ from asyncv2d.spans import clock_time, read_cuts, read_spans, says_clock_times
 from asyncv2d.stills import StillTake
 from asyncv2d.subtitles import Subtitle, clip_subtitles, read_subtitles
 from asyncv2d.take import Take
-from asyncv2d.task import Task
-from asyncv2d.types import Blob, Body, Cause, ItemError, Processed, RunError, Sample
+from asyncv2d.task import Task, write_part
+from asyncv2d.types import Blob, Body, Cause, ItemError, Processed, Sample
 
 CLIP_DIGITS = 5
 IMAGE_DIGITS = 4
-INLINE_BYTES = 1 << 20
+PART_INLINE_BYTES = 1 << 20
 _ANY_VIDEO = VideoInfo(0, "", Size(0, 0), Fraction(1), Fraction(25))
 _WHOLE = Span(0.0, float("inf"))
 # Containers (as FFmpeg calls what it reads) that are the format already, if the codec is right.
@@ -307,16 +304,9 @@ class _Work:
         spool = self._task.spool
         if not isinstance(body, Blob) or body.data is None or spool is None:
             return body
-        if body in (self._task.body, self._task.sound) or body.size <= INLINE_BYTES:
+        if body in (self._task.body, self._task.sound) or body.size <= PART_INLINE_BYTES:
             return body
-        try:
-            spool.mkdir(exist_ok=True)
-            handle, path = tempfile.mkstemp(dir=spool, prefix="part-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(body.data)
-        except OSError as error:  # not the row's fault, and no row would fare better
-            raise RunError(f"{spool.parent}: cannot keep clips: {error.strerror}") from error
-        return Blob(size=body.size, path=Path(path))
+        return Blob(size=body.size, path=write_part(spool, body.data))
 
 
 def _decoded_clip(take: Take | StillTake) -> _Clip:

@@ -105,6 +105,13 @@ class WorkerPool:
         self._warm_up = pickle.dumps((warm_up, ()))
         self._give, self._idle = anyio.create_memory_object_stream[_Worker](size)
         self._all: set[_Worker] = set()
+        self._begun = 0
+        self._calling = 0  # those who wait for a worker
+
+    @property
+    def running(self) -> int:
+        """How many worker processes there are."""
+        return len(self._all)
 
     async def run(
         self, function: Callable[[Unpack[Ts]], T], *args: *Ts, timeout_s: float = math.inf
@@ -130,8 +137,12 @@ class WorkerPool:
 
     def start(self) -> None:
         """Begin to start all workers, without waiting for them."""
-        for _ in range(self.size):
-            self._tasks.start_soon(self._start_one)
+        while self._begun < self.size:
+            self._start_another()
+
+    def _start_another(self) -> None:
+        self._begun += 1
+        self._tasks.start_soon(self._start_one)
 
     async def close(self) -> None:
         """Kill all workers."""
@@ -142,11 +153,17 @@ class WorkerPool:
             self._idle.close()
 
     async def _living_worker(self) -> _Worker:
-        while True:
-            worker = await self._idle.receive()
-            if worker.alive:
-                return worker
-            await self._replace(worker)
+        self._calling += 1
+        if self._calling > self._idle.statistics().current_buffer_used and self._begun < self.size:
+            self._start_another()
+        try:
+            while True:
+                worker = await self._idle.receive()
+                if worker.alive:
+                    return worker
+                await self._replace(worker)
+        finally:
+            self._calling -= 1
 
     async def _replace(self, worker: _Worker) -> None:
         self._all.discard(worker)
@@ -182,13 +199,19 @@ class WorkerPool:
 
 
 @asynccontextmanager
-async def open_pool(size: int, warm_up: Callable[[], object]) -> AsyncIterator[WorkerPool]:
-    """A pool whose workers start at once, run ``warm_up`` first, and are killed at the end."""
+async def open_pool(
+    size: int, warm_up: Callable[[], object], *, at_once: bool = True
+) -> AsyncIterator[WorkerPool]:
+    """A pool whose workers run ``warm_up`` first, and are killed at the end.
+
+    They start ``at_once``, or each when there is work for it.
+    """
     pool = None
     try:
         async with anyio.create_task_group() as tasks:
             pool = WorkerPool(tasks, size, warm_up)
-            pool.start()
+            if at_once:
+                pool.start()
             yield pool
             tasks.cancel_scope.cancel()
     finally:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from asyncv2d.config import Distribution, Reading, Storage
+from asyncv2d.field_docs import field_docs
 from asyncv2d.job import Job
 from asyncv2d.registry import load_subsampler, subsampler_names
 from asyncv2d.types import Cause
@@ -73,12 +74,13 @@ def _fields(model: type[BaseModel]) -> Iterator[str]:
 
 
 def _rows(model: type[BaseModel], under: str) -> Iterator[str]:
+    meanings = field_docs(model)
     for name, field in model.model_fields.items():
         required = field.default is PydanticUndefined and field.default_factory is None
         default = "(needed)" if required else f"`{field.get_default(call_default_factory=True)!r}`"
         inner = [kind for kind in _kinds(field.annotation) if issubclass(kind, BaseModel)]
         default = "see below" if inner and not required else default
-        yield f"| `{under}{name}` | {default} | {_plain(field.description or '')} |"
+        yield f"| `{under}{name}` | {default} | {_plain(meanings[name])} |"
         for kind in inner:
             yield from _rows(kind, f"{under}{name}.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +61,7 @@ class ShardQueue:
         self._max_retry = max_retry
         self._control = control
         self._again: list[ShardSpec] = []
+        self._ahead = deque[ShardSpec]()
         self._in_hand: dict[int, ShardSpec] = {}
         self._failures: Counter[int] = Counter()
         self._reading = anyio.Lock()
@@ -81,6 +82,15 @@ class ShardQueue:
                 if not self._again:
                     await self._changed.wait()
 
+    async def has(self, count: int) -> bool:
+        """Whether so many shards are still to be taken; the input is read no further."""
+        while len(self._ahead) < count:
+            spec = await self._read()
+            if spec is None:
+                return False
+            self._ahead.append(spec)
+        return True
+
     async def done(self, report: Mapping[str, Any]) -> None:
         """A shard ended. One that could not be published is tried again, or reported as it is."""
         spec = self._in_hand.pop(report["shard"])
@@ -98,5 +108,8 @@ class ShardQueue:
     async def _next(self) -> ShardSpec | None:
         if self._again:
             return self._again.pop()
+        return self._ahead.popleft() if self._ahead else await self._read()
+
+    async def _read(self) -> ShardSpec | None:
         async with self._reading:
             return await to_thread.run_sync(next, self._shards, None)

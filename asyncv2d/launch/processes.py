@@ -29,6 +29,8 @@ class ProcessesLauncher:
         states: dict[int, Mapping[str, Any]] = {}
         async with anyio.create_task_group() as tasks:
             for number in range(mission.job.built.distribution.loop_count):
+                if number > 0 and not await shards.has(number + 1):
+                    return  # there is no work for more
                 place = _Place(number, mission, shards, control, states)
                 tasks.start_soon(place.keep_running)
 

@@ -226,6 +226,14 @@ class TestWebdataset:
             for extension, body in sample.parts.items()
         }
 
+    @given(name=st.text("01289_aé", min_size=1, max_size=120), size=st.integers(0, 9 << 30))
+    def test_headers(self, name: str, size: int) -> None:
+        """They are those that ``tarfile`` makes, for every name and size."""
+        from asyncv2d_stages.write.webdataset import _entry, _header
+
+        header = _header(Sample(name, {}, {}), "mp4", Blob(size))
+        assert header == _entry(f"{name}.mp4", size).tobuf(tarfile.GNU_FORMAT)
+
     # it leaves its file to the garbage collector
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_webdataset_itself(self, tmp_path: Path, samples: list[Sample]) -> None:

@@ -215,7 +215,7 @@ def test_a_retry_that_is_killed(job: Job, server: Server, until: Callable[..., N
     others = ["status/500/a", "status/500/b", "status/500/c"]
     job.rows(*map(server.url, finished + others))
     assert job.run().code == 0
-    slow = ("--set", "distribution.processes_count=1", "--set", "distribution.thread_count=1")
+    slow = ("--set", "distribution.downloads=1")
     retry = ("--incremental_mode", "retry_failed", *slow)
     run = job.start(*retry)
     until(lambda: list(job.output.glob("_tmp/shards/00004/journal.jsonl")))

@@ -29,7 +29,7 @@ CONFIG = {
         "FFProbeSubsampler": {"args": {"extract_keyframes": True}},
     },
     "storage": {"number_sample_per_shard": 2},
-    "distribution": {"processes_count": 1, "thread_count": 4, "distributor": "inline"},
+    "distribution": {"downloads": 4, "distributor": "inline"},
 }
 OPTIONS = {
     "caption_col": "text",

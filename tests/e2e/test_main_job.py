@@ -410,7 +410,7 @@ class TestInterrupted:
     def run(self, job: Job, server: Server, until: Until) -> Started:
         """A run of ten shards that has published the first and waits for a row of the second."""
         job.rows([*many(server, 3), server.url("hold/one-scene.mp4"), *many(server, 19)[3:]])
-        run = job.start(**SHARDED, distribution__processes_count=1, distribution__thread_count=1)
+        run = job.start(**SHARDED, distribution__downloads=1)
         until(lambda: server.count("hold/one-scene.mp4"))
         until((job.dataset().folder / "00000_stats.json").exists)
         return run

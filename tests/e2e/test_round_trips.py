@@ -77,7 +77,7 @@ def run(folder: Path, table: str, output: str, output_format: str, **arguments: 
     asyncv2d.download(
         *(table, str(folder / output), output_format),
         tmp_dir=folder / "tmp",
-        config={"distribution": {"distributor": "inline", "workers": 1, "thread_count": 1}},
+        config={"distribution": {"distributor": "inline", "workers": 1, "downloads": 1}},
         **arguments,
     )
 

@@ -338,14 +338,41 @@ def test_valid_content_round_trips(
     processes=st.integers(1, 64), threads=st.integers(1, 64), loops=st.none() | st.integers(1, 16)
 )
 def test_downloads_in_flight(processes: int, threads: int, loops: int | None) -> None:
-    """Over all loops they are processes_count × thread_count, rounded up to a whole number each."""
+    """Those asked for, else 16 for each thread but 512 at most, or one for each thread if more."""
     settings = Distribution(processes_count=processes, thread_count=threads, loops=loops)
-    total = settings.downloads * settings.loop_count
-    assert processes * threads <= total < processes * threads + settings.loop_count
+    assert settings.all_downloads == max(processes * threads, min(512, 16 * processes * threads))
+    asked = Distribution(processes_count=processes, thread_count=threads, downloads=7)
+    assert asked.all_downloads == 7
+
+
+@given(downloads=st.integers(1, 5000), loops=st.none() | st.integers(1, 16))
+def test_downloads_of_a_loop(downloads: int, loops: int | None) -> None:
+    """Over all loops they are as many as asked for, rounded up to a whole number each."""
+    settings = Distribution(downloads=downloads, loops=loops)
+    total = settings.loop_downloads * settings.loop_count
+    assert downloads <= total < downloads + settings.loop_count
+
+
+@pytest.mark.parametrize(
+    ("subsampling", "threads", "loops"),
+    [
+        ({}, 32, 8),
+        ({}, 4, 1),
+        ({"FFProbeSubsampler": {"args": {}}}, 32, 1),
+    ],
+)
+def test_loops_for_files_that_are_stored_as_they_came(
+    monkeypatch: pytest.MonkeyPatch, subsampling: dict[str, Any], threads: int, loops: int
+) -> None:
+    """All work is the loops' own then, so there is one for every core and 64 downloads."""
+    monkeypatch.setattr("asyncv2d.config._cores", lambda: 8)
+    distribution = {"processes_count": 1, "thread_count": threads}
+    config = build({"subsampling": subsampling, "distribution": distribution})
+    assert config.distribution.for_plan(config.plan()).loop_count == loops
 
 
 def test_sixteen_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine with 2 cores, 16 processes of video2dataset are 1 loop and 2 workers."""
     monkeypatch.setattr("asyncv2d.config._cores", lambda: 2)
     settings = Distribution(processes_count=16, thread_count=32)
-    assert (settings.loop_count, settings.worker_count, settings.downloads) == (1, 2, 512)
+    assert (settings.loop_count, settings.worker_count, settings.loop_downloads) == (1, 2, 512)

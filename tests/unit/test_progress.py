@@ -62,7 +62,7 @@ def test_what_limits_the_run(
 @pytest.mark.anyio
 async def test_of_an_engine(tmp_path: Path) -> None:
     """A real engine's state has all that is added up and shown."""
-    config = build({"distribution": {"workers": 1, "processes_count": 2, "thread_count": 3}})
+    config = build({"distribution": {"workers": 1, "downloads": 6}})
     async with open_engine(
         config, config.plan(), SpoolFolders(tmp_path, tmp_path), save_caption=False
     ) as engine:

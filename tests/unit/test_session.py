@@ -178,7 +178,7 @@ async def test_a_slow_consumer_holds_back_the_producer(server: Server) -> None:
             asked += 1
             yield "no.mp4"
 
-    few = {"distribution": {"workers": 1, "processes_count": 1, "thread_count": 4}}
+    few = {"distribution": {"workers": 1, "downloads": 4}}
     async with asyncv2d.open(few) as v2d, v2d.stream(endless()) as outcomes:
         for taken in range(1, 50):
             await outcomes.receive()

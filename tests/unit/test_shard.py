@@ -42,7 +42,7 @@ class Work:
         """The job."""
         config = {
             "storage": {"number_sample_per_shard": SIZE},
-            "distribution": {"workers": 1, "processes_count": 1, "thread_count": 4},
+            "distribution": {"workers": 1, "downloads": 4},
             "reading": {"retries": 0},
         }
         arguments = {"url_list": str(self.table), "output_folder": str(self.output)}

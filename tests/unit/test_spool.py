@@ -11,8 +11,8 @@ import pytest
 
 from asyncv2d import spool as module
 from asyncv2d.budget import ByteBudget
-from asyncv2d.spool import INLINE_BYTES, Spool, SpoolFolders, spool_folders
-from asyncv2d.types import Cause, ItemError, RunError, UserError
+from asyncv2d.spool import Spool, SpoolFolders, spool_folders
+from asyncv2d.types import INLINE_BYTES, Cause, ItemError, RunError, UserError
 
 pytestmark = pytest.mark.anyio
 
@@ -168,9 +168,10 @@ async def test_a_full_disk_ends_the_run(tmp_path: Path) -> None:
     """No row is blamed for a temporary folder that cannot be written to."""
     folder, budget = tmp_path / "gone", ByteBudget(80 * INLINE_BYTES)
     gone = Spool(SpoolFolders(folder, folder), budget, ByteBudget(1))
-    with pytest.raises(RunError, match="cannot keep downloads: No such file"):
-        async with gone.body() as body:
-            await body.write(b"x" * 2 * INLINE_BYTES)
+    async with gone.body() as body:
+        await body.write(b"x" * 2 * INLINE_BYTES)
+        with pytest.raises(RunError, match="cannot keep downloads: No such file"):
+            await body.finish()
     assert gone.budget.used == 0
 
 

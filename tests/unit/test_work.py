@@ -19,7 +19,7 @@ from asyncv2d.made_media import MadeVideo, demo_videos, read_number, scenes
 from asyncv2d.plan import make_plan
 from asyncv2d.task import Task, sendable
 from asyncv2d.types import Blob, Cause, ItemError, LocalFile, Processed, Sample
-from asyncv2d.work import INLINE_BYTES, process
+from asyncv2d.work import PART_INLINE_BYTES, process
 
 Run = Callable[..., Processed]
 SMALL = {"Resolution": {"video_size": 64, "resize_mode": "scale,crop,pad"}}
@@ -155,7 +155,7 @@ def test_large_parts_go_through_the_spool(tmp_path: Path) -> None:
     ).samples
     part = sample.parts["mp4"]
     assert isinstance(part, Blob)
-    assert part.size > INLINE_BYTES
+    assert part.size > PART_INLINE_BYTES
     assert part.path is not None
     assert part.path.parent == tmp_path
     assert len(part.read()) == part.size

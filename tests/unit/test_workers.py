@@ -51,6 +51,22 @@ def is_running(pid: int) -> bool:
         return False
 
 
+async def test_workers_that_wait_for_work() -> None:
+    """A pool that starts none at once starts each when a call finds no idle one."""
+    async with open_pool(2, os.getpid, at_once=False) as pool:
+        assert pool.running == 0
+        first = await pool.run(os.getpid)
+        assert pool.running == 1
+        assert await pool.run(os.getpid) == first
+        seen: set[int] = set()
+        while len(seen) < 2:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(4):
+                    tasks.start_soon(_note_pid, pool, seen)
+        assert first in seen
+        assert pool.running == 2
+
+
 async def test_calls_run_in_other_processes() -> None:
     """A call gives its value, out of a process that is not this one."""
     async with pool_of(2) as (pool, pids):

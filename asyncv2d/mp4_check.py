@@ -1,0 +1,198 @@
+"""Whether an MP4 file is plainly whole and holds a video, by its headers alone.
+
+A file that is kept as it came needs no more, and to ask FFmpeg, in a process of its own, costs more
+than to download a small file. What is not plainly good here may still be so: FFmpeg decides.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import BinaryIO
+
+_TOP_LEVEL = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"udta"})
+# Codecs, and the box with what their decoders have to know beforehand.
+_SETUPS = {
+    b"avc1": b"avcC",
+    b"hvc1": b"hvcC",
+    b"hev1": b"hvcC",
+    b"av01": b"av1C",
+    b"vp09": b"vpcC",
+    b"mp4v": b"esds",
+}
+_ENTRY = 86  # bytes of a picture's description before its boxes
+_NO_PALETTE = b"\xff\xff"
+_LARGEST_MOOV = 8 << 20
+_HEADER = struct.Struct(">I4s")
+_LONG = struct.Struct(">Q")
+_TWO = struct.Struct(">II")
+_THREE = struct.Struct(">III")
+_SIDES = struct.Struct(">HH")
+
+_OPTIONAL = {b"stss": 1, b"ctts": 2}  # keyframes, and the delays until samples are shown
+
+_Boxes = Mapping[bytes, Sequence[memoryview]]
+
+
+class _DoubtError(Exception):
+    """Something here is not as it plainly should be."""
+
+
+def is_good_video(file: BinaryIO) -> bool:
+    """Whether ``file`` is an MP4 whose boxes and sample tables agree with each other and its size.
+
+    False means no more than that this is not sure.
+    """
+    size = file.seek(0, os.SEEK_END)
+    try:
+        kinds = [_check_track(track, size) for track in _tracks(_moov(file, size))]
+    except (_DoubtError, struct.error):
+        return False
+    return b"vide" in kinds
+
+
+def _moov(file: BinaryIO, size: int) -> memoryview:
+    """The content of the one box ``moov``; all boxes beside it end with the file."""
+    found: list[tuple[int, int]] = []
+    names, position = set[bytes](), 0
+    while position < size:
+        file.seek(position)
+        head = file.read(16)
+        length, name = _HEADER.unpack_from(head)
+        begin = 8
+        if length == 1:
+            (length,) = _LONG.unpack_from(head, 8)
+            begin = 16
+        _expect(name in _TOP_LEVEL and length >= begin)
+        if name == b"moov":
+            found.append((position + begin, length - begin))
+        names.add(name)
+        position += length
+    _expect(position == size and len(found) == 1 and b"mdat" in names)
+    start, length = found[0]
+    _expect(length <= _LARGEST_MOOV)
+    file.seek(start)
+    return memoryview(file.read(length))
+
+
+def _tracks(moov: memoryview) -> Sequence[_Boxes]:
+    """The content of each track."""
+    inside = _by_name(moov)
+    _check_clock(_one(inside, b"mvhd"))
+    return [_by_name(_one(_by_name(track), b"mdia")) for track in inside.get(b"trak", ())]
+
+
+def _check_clock(header: memoryview) -> None:
+    """Both ``mvhd`` and ``mdhd`` say here how many units a second has."""
+    (scale,) = struct.unpack_from(">I", header, 20 if header[0] == 1 else 12)
+    _expect(scale > 0 and header[0] <= 1)
+
+
+def _check_track(media: _Boxes, size: int) -> bytes:
+    """The kind of a track (``vide``, ``soun`` …) whose samples lie within the file."""
+    kind = bytes(_one(media, b"hdlr")[8:12])
+    _check_clock(_one(media, b"mdhd"))
+    inside = _by_name(_one(media, b"minf"))
+    _count_boxes(_one(_by_name(_one(inside, b"dinf")), b"dref"))
+    table = _by_name(_one(inside, b"stbl"))
+    _check_samples(table, size, may_be_empty=kind != b"vide")
+    description = _one(table, b"stsd")
+    _expect(_count_boxes(description) == 1)
+    if kind == b"vide":
+        _check_picture(description[8:])
+    return kind
+
+
+def _check_picture(entry: memoryview) -> None:
+    """The description of a picture: its codec, its size, and the decoder's setup."""
+    _length, codec = _HEADER.unpack_from(entry)
+    width, height = _SIDES.unpack_from(entry, 32)
+    _expect(codec in _SETUPS and width > 0 and height > 0)
+    _expect(bytes(entry[_ENTRY - 2 : _ENTRY]) == _NO_PALETTE)
+    _one(_by_name(entry[_ENTRY:]), _SETUPS[codec])
+
+
+def _count_boxes(content: memoryview) -> int:
+    """How many boxes there are, which is also said before them."""
+    boxes = sum(map(len, _by_name(content[8:]).values()))
+    _expect(_TWO.unpack_from(content)[1] == boxes)
+    return boxes
+
+
+def _check_samples(table: _Boxes, size: int, *, may_be_empty: bool) -> None:
+    """Compare the tables that say how many samples there are, how large, and where."""
+    _flags, uniform, samples = _THREE.unpack_from(_one(table, b"stsz"))
+    sizes = _numbers(_one(table, b"stsz")[12:], 0 if uniform else samples)
+    lasting = _entries(_one(table, b"stts"), 2)
+    runs = _entries(_one(table, b"stsc"), 3)
+    chunks = _offsets(table)
+    _expect(may_be_empty or samples > 0)
+    _expect(sum(lasting[::2]) == samples)
+    _expect((uniform * samples or sum(sizes)) <= size)
+    _expect(_samples_in(runs, len(chunks)) == samples)
+    _expect(max(chunks, default=0) < size)
+    for name, width in _OPTIONAL.items():
+        for box in table.get(name, ()):
+            _entries(box, width)
+
+
+def _samples_in(runs: Sequence[int], chunks: int) -> int:
+    """How many samples all chunks hold; ``runs`` has (first chunk, samples in each, format)."""
+    firsts = [*runs[::3], chunks + 1]
+    _expect(firsts[0] == 1)
+    lengths = [after - before for before, after in pairwise(firsts)]
+    _expect(min(lengths, default=1) > 0)
+    return sum(length * each for length, each in zip(lengths, runs[1::3], strict=True))
+
+
+def _offsets(table: _Boxes) -> Sequence[int]:
+    """Where the chunks begin."""
+    if b"co64" in table:
+        box = _one(table, b"co64")
+        (_flags, count) = _TWO.unpack_from(box)
+        return _numbers(box[8:], count, "Q")
+    return _entries(_one(table, b"stco"), 1)
+
+
+def _entries(box: memoryview, width: int) -> Sequence[int]:
+    """The numbers of a table of ``width`` columns that begins with the count of its rows."""
+    _flags, count = _TWO.unpack_from(box)
+    return _numbers(box[8:], count * width)
+
+
+def _numbers(content: memoryview, count: int, kind: str = "I") -> Sequence[int]:
+    numbers = array(kind)
+    _expect(len(content) == count * numbers.itemsize)
+    numbers.frombytes(content)
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
+
+
+def _by_name(content: memoryview) -> _Boxes:
+    """The boxes that fill ``content`` to its last byte."""
+    boxes: dict[bytes, list[memoryview]] = {}
+    position, end = 0, len(content)
+    while position < end:
+        length, name = _HEADER.unpack_from(content, position)
+        following = position + length
+        if length < _HEADER.size or following > end:
+            raise _DoubtError
+        boxes.setdefault(name, []).append(content[position + _HEADER.size : following])
+        position = following
+    return boxes
+
+
+def _one(boxes: _Boxes, name: bytes) -> memoryview:
+    found = boxes.get(name, ())
+    _expect(len(found) == 1)
+    return found[0]
+
+
+def _expect(holds: bool) -> None:
+    if not holds:
+        raise _DoubtError
