@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+import os
 import shutil
 import socket
 import struct
@@ -453,7 +454,12 @@ class Command:
         self._folder = folder
         self._started: list[Started] = []
 
-    def start(self, *arguments: object, largest_file: int | None = None) -> Started:
+    def start(
+        self,
+        *arguments: object,
+        largest_file: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Started:
         """Start it; it is killed when the test ends. No file can grow beyond ``largest_file``."""
         blocks = "unlimited" if largest_file is None else largest_file // 512
         limited = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"]
@@ -463,6 +469,7 @@ class Command:
             process = subprocess.Popen(
                 [*limited, self._program, *map(str, arguments)],
                 cwd=self._folder,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -471,9 +478,9 @@ class Command:
         self._started.append(Started(process, out, err))
         return self._started[-1]
 
-    def run(self, *arguments: object) -> Started:
+    def run(self, *arguments: object, environment: Mapping[str, str] | None = None) -> Started:
         """Run it to its end."""
-        started = self.start(*arguments)
+        started = self.start(*arguments, environment=environment)
         assert started.code is not None
         return started
 

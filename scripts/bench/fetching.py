@@ -1,10 +1,11 @@
 """Measures downloads: of many small files from a slow server, and of large ones from a quick one.
 
-    python scripts/bench/fetching.py [--rounds 3]
+    python scripts/bench/fetching.py [--rounds 3] [--peer PYTHON]
 
-The first is given in rows a second, for the fetcher alone and for the whole command. The second is
-the CPU time of the command, as a ratio to that of a bare aiohttp loop that writes a tar; both run
-in turn in every round, so the ratio holds on a noisy machine.
+The first is given in rows a second, for the fetcher alone and for the whole command; with the
+Python of an environment with video2dataset, which gets the same ``thread_count``, as a ratio to
+that, too. The second is the CPU time of the command, as a ratio to that of a bare aiohttp loop that
+writes a tar; both run in turn in every round, so the ratio holds on a noisy machine.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import json
 import statistics
 import subprocess
 import sys
@@ -34,8 +36,9 @@ from scripts.bench.measure import Usage, measure
 
 SLOW_S = 0.1
 SMALL = 2000
-LARGE = 400
+LARGE = {1: 400, 5: 200, 20: 60}  # how many files of so many megabytes
 MEGABYTE = 1 << 20
+THREADS = 16
 DOWNLOADS = 256
 
 
@@ -47,35 +50,46 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--peer", type=Path)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        _measure_small(Path(name), rounds)
-        _measure_large(Path(name), rounds)
+        _measure_small(Path(name), options.rounds, options.peer)
+        for megabytes, files in LARGE.items():
+            _measure_large(Path(name), options.rounds, megabytes, files)
 
 
-def _measure_small(folder: Path, rounds: int) -> None:
+def _measure_small(folder: Path, rounds: int, peer: Path | None) -> None:
     body = _video(0)
     with _serving(folder, body, SLOW_S) as address:
-        urls = [f"{address}/{number}" for number in range(SMALL)]
+        urls = [f"{address}/{number}.mp4" for number in range(SMALL)]
         alone = [SMALL / asyncio.run(_fetch_all(urls, folder)) for _ in range(rounds)]
-        whole = [SMALL / _command(urls, folder / f"small-{turn}").wall for turn in range(rounds)]
-    print(
-        f"{SMALL} files of {len(body)} bytes, answers after {SLOW_S:g} s, {DOWNLOADS} downloads at"
-        f" a time: fetcher {statistics.median(alone):.0f} rows/s,"
-        f" command {statistics.median(whole):.0f} rows/s"
-    )
-
-
-def _measure_large(folder: Path, rounds: int) -> None:
-    with _serving(folder, _video(MEGABYTE), 0) as address:
-        urls = [f"{address}/{number}" for number in range(LARGE)]
-        ratios = []
+        ours, theirs = [], []
         for turn in range(rounds):
-            bare = _bare_command(urls, folder / f"bare-{turn}").cpu
-            ours = _command(urls, folder / f"large-{turn}").cpu
+            ours.append(_command(urls, folder / f"small-{turn}").wall)
+            if peer is not None:
+                theirs.append(_peer_command(urls, folder / f"peer-{turn}", peer).wall)
+    text = (
+        f"{SMALL} files of {len(body)} bytes, answers after {SLOW_S:g} s, thread_count {THREADS}:"
+        f" fetcher {statistics.median(alone):.0f} rows/s,"
+        f" command {SMALL / statistics.median(ours):.0f} rows/s"
+    )
+    if theirs:
+        ratios = [peer_s / own_s for peer_s, own_s in zip(theirs, ours, strict=True)]
+        text += f", {statistics.median(ratios):.1f} times as fast as video2dataset"
+    print(text)
+
+
+def _measure_large(folder: Path, rounds: int, megabytes: int, files: int) -> None:
+    ratios = []
+    with _serving(folder, _video(megabytes * MEGABYTE), 0) as address:
+        urls = [f"{address}/{number}.mp4" for number in range(files)]
+        for turn in range(rounds):
+            bare = _bare_command(urls, folder / f"bare-{megabytes}-{turn}").cpu
+            ours = _command(urls, folder / f"large-{megabytes}-{turn}").cpu
             ratios.append(ours / bare)
-            print(f"{LARGE} files of 1 MB: {ours:.2f} CPU-s, bare {bare:.2f}", file=sys.stderr)
-    print(f"{LARGE} files of 1 MB: {statistics.median(ratios):.2f} times a bare loop's CPU time")
+            print(f"{ours:.2f} CPU-s, bare {bare:.2f}", file=sys.stderr)
+    ratio = statistics.median(ratios)
+    print(f"{files} files of {megabytes} MB: {ratio:.2f} times a bare loop's CPU time")
 
 
 async def _fetch_all(urls: Sequence[str], folder: Path) -> float:
@@ -101,12 +115,48 @@ def _command(urls: Sequence[str], folder: Path) -> Usage:
         [
             *(program, "download", "urls.txt", "--input_format", "txt"),
             *("--output_folder", "out", "--output_format", "webdataset"),
-            *("--set", "distribution.distributor=inline"),
-            *("--set", f"distribution.processes_count={DOWNLOADS}"),
-            *("--set", "distribution.thread_count=1"),
+            *("--set", "distribution.processes_count=1"),
+            *("--set", f"distribution.thread_count={THREADS}"),
         ],
         folder,
     )
+    return _ended_well(usage, folder)
+
+
+def _peer_command(urls: Sequence[str], folder: Path, python: Path) -> Usage:
+    """video2dataset, with as many threads."""
+    folder.mkdir()
+    (folder / "urls.csv").write_text("\n".join(["url", *urls]))
+    config = {
+        "subsampling": {},
+        "reading": {"yt_args": {"download_size": 360}, "timeout": 60, "sampler": None},
+        "storage": {
+            "number_sample_per_shard": 1000,
+            "oom_shard_count": 5,
+            "captions_are_subtitles": False,
+        },
+        "distribution": {
+            "processes_count": 1,
+            "thread_count": THREADS,
+            "subjob_size": 1000,
+            "distributor": "multiprocessing",
+        },
+    }
+    arguments = {
+        "url_list": str(folder / "urls.csv"),
+        "input_format": "csv",
+        "output_folder": str(folder / "out"),
+        "output_format": "webdataset",
+        "encode_formats": {"video": "mp4"},
+        "config": config,
+    }
+    (folder / "arguments.json").write_text(json.dumps(arguments))
+    runner = Path(__file__).with_name("peer_run.py")
+    usage = measure([str(python), "-P", str(runner), str(folder / "arguments.json")], folder)
+    return _ended_well(usage, folder)
+
+
+def _ended_well(usage: Usage, folder: Path) -> Usage:
     if usage.exit_code != 0:
         raise SystemExit((folder / "log.txt").read_text())
     return usage
