@@ -13,6 +13,12 @@ from anyio.abc import Process
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 
+async def start_loop() -> Process:
+    """Start a loop process, which waits for a job."""
+    # A session of its own: Ctrl-C in the terminal reaches the launcher alone, which decides.
+    return await start_python("asyncv2d.launch.loop", stderr=None, own_session=True)
+
+
 async def start_python(module: str, *, stderr: int | None, own_session: bool = False) -> Process:
     """Run ``module`` in a Python process that is talked to over its stdin and stdout.
 
@@ -31,3 +37,11 @@ async def start_python(module: str, *, stderr: int | None, own_session: bool = F
             start_new_session=own_session,
         )
     return process
+
+
+async def kill(process: Process) -> None:
+    """End a process now, and wait until it is gone."""
+    with anyio.CancelScope(shield=True):
+        if process.returncode is None:
+            process.kill()
+        await process.aclose()

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ import typer
 from asyncv2d.types import RunError, UserError
 
 if TYPE_CHECKING:
+    from anyio.abc import Process
+
     from asyncv2d.job import Job
 
 _CANCELLED = 130
@@ -102,7 +105,9 @@ MaxShardRetry = Annotated[
 TmpDir = Annotated[str, typer.Option("--tmp_dir", help="Folder for temporary files.")]
 
 
-def _with_job(action: Callable[[Job], int], *, table: str | None = None) -> Callable[..., None]:
+def _with_job(
+    action: Callable[[_Request], int], *, table: str | None = None
+) -> Callable[..., None]:
     """Make a command of ``action`` that takes all arguments of a job.
 
     ``table`` stands in where no input table is given; None: one must be given.
@@ -134,7 +139,7 @@ def _with_job(action: Callable[[Job], int], *, table: str | None = None) -> Call
         arguments = {name: value for name, value in locals().items() if name in _NAMES}
         with _errors_as_lines():
             arguments["url_list"] = _list_or_text(_one_table(urls, url_list, table))
-            raise typer.Exit(action(_job(arguments, config, override or [])))
+            raise typer.Exit(action(_Request(arguments, config, override or [])))
 
     command.__doc__ = action.__doc__
     return command
@@ -175,6 +180,24 @@ def _list_or_text(text: str) -> Any:
     return json.loads(text) if text.startswith('["') else text
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the user typed."""
+
+    arguments: dict[str, Any]
+    config: str
+    overrides: Sequence[str]
+
+    @property
+    def streams(self) -> bool:
+        """Whether rows come from stdin or samples go to stdout."""
+        return "-" in (self.arguments["url_list"], self.arguments["output_folder"])
+
+    def job(self) -> Job:
+        """The checked job; to import what that takes is a good part of a short run."""
+        return _job(dict(self.arguments), self.config, self.overrides)
+
+
 def _job(arguments: dict[str, Any], config: str, overrides: Sequence[str]) -> Job:
     from asyncv2d.job import make_job
 
@@ -204,22 +227,42 @@ def _json_value(arguments: dict[str, Any], name: str) -> Any:
         raise UserError(f"--{name}: {text!r} is no valid JSON: {error}") from None
 
 
-def _download(job: Job) -> int:
+def _download(request: _Request) -> int:
     """Download, cut, resize, describe and shard all videos of a table."""
+    import anyio
+
+    return anyio.run(_download_async, request)
+
+
+async def _download_async(request: _Request) -> int:
+    """Start a loop process first of all: it gets ready while the arguments are looked at."""
+    if request.streams:
+        return await _run(request.job(), None)
+    from asyncv2d.child import kill, start_loop
+
+    spare = await start_loop()
+    try:
+        return await _run(request.job(), spare)
+    finally:
+        await kill(spare)
+
+
+async def _run(job: Job, spare: Process | None) -> int:
     from asyncv2d.display import display
-    from asyncv2d.run import run_job
+    from asyncv2d.run import run_job_async
 
     with display(outcomes=sys.stderr if job.writes_stdout else sys.stdout) as watcher:
-        summary = run_job(job, watcher)
+        summary = await run_job_async(job, watcher, spare)
     for line in summary.lines():
         typer.echo(line, err=True)
     return summary.exit_code
 
 
-def _plan(job: Job) -> int:
+def _plan(request: _Request) -> int:
     """Print what `download` with the same arguments would do, and do nothing."""
     from asyncv2d.explain import explain
 
+    job = request.job()
     if job.url_list != _ANY_TABLE and not job.reads_stdin:
         size = job.built.storage.number_sample_per_shard
         next(job.reader().shards(size), None)  # a table that was named has to be there, and right

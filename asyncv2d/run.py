@@ -15,6 +15,7 @@ from typing import Any, Protocol, TextIO
 
 import anyio
 from anyio import to_thread
+from anyio.abc import Process
 
 from asyncv2d.job import Job
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
@@ -94,8 +95,8 @@ def run_job(job: Job, watcher: Watcher | None = None) -> Summary:
     return anyio.run(run_job_async, job, watcher or Silent())
 
 
-async def run_job_async(job: Job, watcher: Watcher) -> Summary:
-    """Run a job to its end.
+async def run_job_async(job: Job, watcher: Watcher, spare: Process | None = None) -> Summary:
+    """Run a job to its end. ``spare`` is a loop process that was started early; it may be used.
 
     In the main thread the first SIGINT or SIGTERM drains and the second one cancels; the summary
     then says that the run was interrupted.
@@ -106,7 +107,7 @@ async def run_job_async(job: Job, watcher: Watcher) -> Summary:
         if job.writes_stdout:
             return await run.to_stdout(shards, spool)
         with output_folder(job) as (folder, identity):
-            mission = Mission(job, folder, spool, identity)
+            mission = Mission(job, folder, spool, identity, spare)
             if job.incremental_mode == "retry_failed":
                 return await run.retry(shards, mission)
             return await run.to_folder(shards, mission)

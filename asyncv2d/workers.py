@@ -18,7 +18,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from asyncv2d.child import start_python
+from asyncv2d.child import kill, start_python
 from asyncv2d.types import RunError
 from asyncv2d.worker_main import LENGTH
 
@@ -80,10 +80,7 @@ class _Worker:
 
     async def kill(self) -> None:
         """End the process now and wait until it is gone."""
-        with anyio.CancelScope(shield=True):
-            if self.alive:
-                self.process.kill()
-            await self.process.aclose()
+        await kill(self.process)
 
     async def _death(self) -> WorkerDiedError:
         with anyio.move_on_after(5):

@@ -43,7 +43,9 @@ class LoopProcess:
     async def run(self) -> None:
         """Run the job that the launcher sends, until it has no more shards."""
         async with aclosing(self._incoming):
-            first = await anext(self._incoming)
+            first = await anext(self._incoming, None)
+            if first is None:  # there is no job after all
+                return
             job = Job.model_validate(first["job"])
             folder = Path(first["folder"])
             spool = SpoolFolders(Path(first["spool"]["fast"]), Path(first["spool"]["large"]))

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 from anyio.abc import Process
 
-from asyncv2d.child import start_python
+from asyncv2d.child import kill, start_loop
 from asyncv2d.launch import protocol
 from asyncv2d.launch.launcher import Control, Mission, ShardQueue
 from asyncv2d.progress import merged
@@ -31,7 +31,8 @@ class ProcessesLauncher:
             for number in range(mission.job.built.distribution.loop_count):
                 if number > 0 and not await shards.has(number + 1):
                     return  # there is no work for more
-                place = _Place(number, mission, shards, control, states)
+                spare = mission.spare if number == 0 else None
+                place = _Place(number, mission, shards, control, states, spare)
                 tasks.start_soon(place.keep_running)
 
 
@@ -45,12 +46,14 @@ class _Place:
         shards: ShardQueue,
         control: Control,
         states: dict[int, Mapping[str, Any]],
+        spare: Process | None,
     ) -> None:
         self._number = number
         self._mission = mission
         self._shards = shards
         self._control = control
         self._states = states
+        self._spare = spare
         self._in_hand: set[int] = set()
         self._deaths = 0
 
@@ -70,8 +73,7 @@ class _Place:
             self._control.log(f"a loop process ended with code {code}; another one takes its place")
 
     async def _run_one(self) -> int:
-        # A session of its own: Ctrl-C in the terminal reaches the launcher alone, which decides.
-        process = await start_python("asyncv2d.launch.loop", stderr=None, own_session=True)
+        process, self._spare = self._spare or await start_loop(), None
         try:
             await self._converse(process)
         finally:
@@ -152,6 +154,4 @@ async def _end(process: Process) -> None:
             await process.stdin.aclose()
             with anyio.move_on_after(_LAST_GOODBYE_S):
                 await process.wait()
-        if process.returncode is None:
-            process.kill()
-        await process.aclose()
+        await kill(process)

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import tarfile
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -542,3 +543,19 @@ def test_no_room(job: Job, server: Server, until: Until) -> None:
     assert "Traceback" not in run.err
     assert job.dataset().names == ["00001.parquet", "00001.tar", "00001_stats.json"]
     assert not list(job.tmp_dir.glob("*"))
+
+
+def test_a_mistake_leaves_no_process(command: Command, tmp_path: Path) -> None:
+    """A process that was started before the arguments were read is gone with the command."""
+    mark = uuid.uuid4().hex
+    run = command.run("download", tmp_path / "nowhere.csv", environment={"RUN": mark})
+    assert run.code == 2
+    assert "nowhere.csv" in run.err
+    assert not [path for path in Path("/proc").glob("[0-9]*") if _environment_has(path, mark)]
+
+
+def _environment_has(process: Path, text: str) -> bool:
+    try:
+        return text.encode() in (process / "environ").read_bytes()
+    except OSError:  # it has just ended, or is another user's
+        return False
