@@ -162,6 +162,10 @@ class Distribution(Settings):
         loops = min(_cores(), _up(self.all_downloads, _DOWNLOADS_PER_LOOP))
         return self.model_copy(update={"loops": loops})
 
+    def in_one_loop(self) -> Distribution:
+        """All of it in one loop, where there can be only one."""
+        return self.model_copy(update={"loops": 1})
+
 
 class Config(Settings):
     """Everything the YAML file says."""

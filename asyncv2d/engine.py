@@ -61,6 +61,8 @@ async def open_engine(
             name="subsample",
             open=work.open,
             concurrency=distribution.worker_count,
+            # Whatever waits for a worker must not hold up those that take none.
+            waiting=distribution.loop_downloads if plan.keeps_files else 0,
             timeout_s=distribution.worker_timeout * work.attempts + _RESTART_S,
             timeout_cause=Cause.WORKER_TIMEOUT,
         )

@@ -16,6 +16,7 @@ from anyio import to_thread
 from asyncv2d.config import Config
 from asyncv2d.ports import Fetch, FetchContext, Fetcher, PageFetcher, Spool, Workers
 from asyncv2d.registry import load, names
+from asyncv2d.remote_errors import in_clear_words
 from asyncv2d.spool import Spool as RealSpool
 from asyncv2d.spool_file import spool_folder
 from asyncv2d.types import Body, Cause, Fetched, FileSlice, ItemError, Modality, Part, Row
@@ -123,10 +124,10 @@ class _Routes:
         if scheme not in self._by_scheme:
             raise ItemError(Cause.BAD_URL, f"nothing here fetches {scheme}:// URLs")
         fetch = self._by_scheme[scheme]
-        if scheme not in self._pages or _is_media_link(row.url):
+        if scheme not in self._pages:
             return await fetch(row)
         pages, fetch_page = self._pages[scheme]
-        if await to_thread.run_sync(pages.claims, row.url):
+        if not _is_media_link(row.url) and await to_thread.run_sync(pages.claims, row.url):
             return await fetch_page(row)
         try:
             return await fetch(row)
@@ -160,7 +161,7 @@ def _scheme(url: str) -> str:
 
 
 def _is_media_link(url: str) -> bool:
-    """Whether the URL says by its end that it is a media file: no page, whoever's it is."""
+    """Whether the URL says by its end that it is a media file, whoever's it is."""
     return urlsplit(url).path.rpartition(".")[2].lower() in _MODALITIES
 
 
@@ -172,9 +173,11 @@ async def _take_parts(row: Row, parts: Mapping[str, Part], spool: Spool) -> Fetc
             modality = _MODALITIES.get(extension.rpartition(".")[2].lower())
             if modality is not None and modality not in media:
                 media[modality] = await _body(part, spool)
-    except OSError as error:
+    except BaseException as error:
         for body in media.values():
             body.close()
+        if not isinstance(error, OSError):
+            raise
         raise ItemError(Cause.NOT_FOUND, f"the earlier dataset cannot be read: {error}") from error
     return Fetched(row, media)
 
@@ -195,5 +198,6 @@ def _read_remote(source: str, start: int, stop: int) -> bytes:
     import fsspec
 
     files, path = fsspec.core.url_to_fs(source)
-    data: bytes = files.cat_file(path, start=start, end=stop)
+    with in_clear_words(lambda: source):
+        data: bytes = files.cat_file(path, start=start, end=stop)
     return data

@@ -126,6 +126,8 @@ class Job(Settings):
         """The validated configuration, as this job is run."""
         config = configuration.build(self.config)
         distribution = config.distribution.for_plan(config.plan(self.encode_formats))
+        if self.reads_stdin or self.writes_stdout:
+            distribution = distribution.in_one_loop()
         return config.model_copy(update={"distribution": distribution})
 
     @cached_property

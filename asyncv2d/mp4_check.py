@@ -26,6 +26,7 @@ _SETUPS = {
 }
 _ENTRY = 86  # bytes of a picture's description before its boxes
 _NO_PALETTE = b"\xff\xff"
+_MOST_BOXES = 1000  # beside each other: more are there to keep readers busy
 _LARGEST_MOOV = 8 << 20
 _HEADER = struct.Struct(">I4s")
 _LONG = struct.Struct(">Q")
@@ -50,7 +51,7 @@ def is_good_video(file: BinaryIO) -> bool:
     size = file.seek(0, os.SEEK_END)
     try:
         kinds = [_check_track(track, size) for track in _tracks(_moov(file, size))]
-    except (_DoubtError, struct.error):
+    except (_DoubtError, struct.error, IndexError):  # the last two: something is too short
         return False
     return b"vide" in kinds
 
@@ -58,8 +59,9 @@ def is_good_video(file: BinaryIO) -> bool:
 def _moov(file: BinaryIO, size: int) -> memoryview:
     """The content of the one box ``moov``; all boxes beside it end with the file."""
     found: list[tuple[int, int]] = []
-    names, position = set[bytes](), 0
+    names, position = list[bytes](), 0
     while position < size:
+        _expect(len(names) < _MOST_BOXES)
         file.seek(position)
         head = file.read(16)
         length, name = _HEADER.unpack_from(head)
@@ -70,7 +72,7 @@ def _moov(file: BinaryIO, size: int) -> memoryview:
         _expect(name in _TOP_LEVEL and length >= begin)
         if name == b"moov":
             found.append((position + begin, length - begin))
-        names.add(name)
+        names.append(name)
         position += length
     _expect(position == size and len(found) == 1 and b"mdat" in names)
     start, length = found[0]
@@ -176,11 +178,12 @@ def _numbers(content: memoryview, count: int, kind: str = "I") -> Sequence[int]:
 def _by_name(content: memoryview) -> _Boxes:
     """The boxes that fill ``content`` to its last byte."""
     boxes: dict[bytes, list[memoryview]] = {}
-    position, end = 0, len(content)
+    position, end, count = 0, len(content), 0
     while position < end:
+        count += 1
         length, name = _HEADER.unpack_from(content, position)
         following = position + length
-        if length < _HEADER.size or following > end:
+        if length < _HEADER.size or following > end or count > _MOST_BOXES:
             raise _DoubtError
         boxes.setdefault(name, []).append(content[position + _HEADER.size : following])
         position = following

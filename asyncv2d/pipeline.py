@@ -191,6 +191,7 @@ class _Crew:
                 except BaseException:
                     _close(result)
                     raise
+                del outcome, result  # this may wait long for the next one, and bodies are large
                 sent = time.monotonic()
                 meter.done += 1
                 meter.blocked_on_input_s += received - begin

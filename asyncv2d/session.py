@@ -72,10 +72,12 @@ async def open_session(
 ) -> AsyncIterator[Session]:
     """Open an engine for ``config`` (a YAML file, a mapping, or ``"default"``).
 
-    The workers start at once and are gone, like all temporary files, when the context is left,
-    however it is left. Raises UserError where the configuration is wrong.
+    The workers start at once, unless files are stored as they came, and are gone, like all
+    temporary files, when the context is left, however it is left. Raises UserError where the
+    configuration is wrong.
     """
     built = build(load(config))
+    built = built.model_copy(update={"distribution": built.distribution.in_one_loop()})
     plan = built.plan(encode_formats)
     with single_errors(), spool_folders(Path(tmp_dir), built.distribution.byte_budget) as folders:
         async with open_engine(built, plan, folders, save_caption=save_caption) as engine:

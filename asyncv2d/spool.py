@@ -1,7 +1,7 @@
 """Keeps bodies between download and processing, within a byte budget.
 
-A small body stays in memory, a large one becomes a file: on tmpfs where that has room (a worker
-then reads it at memory speed), else in ``tmp_dir``.
+A body that is small for what is to be done with it stays in memory, a large one becomes a file: on
+tmpfs where that has room (a worker then reads it at memory speed), else in ``tmp_dir``.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Spool:
         self.folders = folders
         self.budget = budget
         self.disk = disk
-        self.inline_bytes = inline_bytes
         self.share = max(1, budget.limit // _SHARES)
+        self.inline_bytes = min(inline_bytes, self.share)
         self._usual_size = min(INLINE_BYTES, self.share)
 
     @asynccontextmanager
@@ -139,7 +139,7 @@ class SpooledBody:
         self._buffered += len(chunk)
         if self.size > self.lease.size:
             await self._grow()
-        if self._buffered > max(_FLUSH_BYTES, self.spool.inline_bytes):
+        if self._buffered > _FLUSH_BYTES and (self._file or self.size > self.spool.inline_bytes):
             await self._flush()
 
     async def restart(self) -> None:
@@ -169,16 +169,15 @@ class SpooledBody:
         return self.lease.grow_now(min(wanted, self.spool.share) - self.lease.size)
 
     async def _move_to_disk(self, wanted: int) -> None:
-        left = self.lease
+        left, self.lease = self.lease, await self.spool.disk.lease(wanted)
         try:
-            self.lease = await self.spool.disk.lease(wanted)
             await self._flush()
         finally:
             left.close()
 
     async def finish(self) -> Blob:
         """The whole body, now owned by the caller."""
-        if self._file is None and self.size <= self.spool.inline_bytes:
+        if self._file is None and self.size <= self.spool.inline_bytes and not self._is_on_disk:
             blob = Blob(self.size, data=b"".join(self._chunks), on_close=self.lease.close)
         else:
             await self._flush()
@@ -194,6 +193,7 @@ class SpooledBody:
     def drop_unless_finished(self) -> None:
         """Give everything back if the body did not arrive whole."""
         if not self._finished:
+            self._chunks.clear()
             if self._file is not None:
                 with suppress(OSError):  # what is buffered may not fit on a full disk
                     self._file.close()

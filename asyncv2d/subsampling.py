@@ -62,11 +62,13 @@ class Subsampling:
     async def _subsample(self, fetched: Fetched) -> Processed:
         folder = self._spool / f"row-{next(self._numbers)}"
         media = dict(fetched.media)
+        figures: Mapping[str, Any] = {}
         try:
+            figures = _download_facts(fetched)
             processed = await self._process(fetched, media, folder)
             sources = list(media.values())
             samples = [_owned(sample, sources) for sample in processed.samples]
-            facts = {**_download_facts(fetched), **processed.facts}
+            facts = {**figures, **processed.facts}
             processed = replace(processed, samples=samples, facts=facts)
             completed = complete(fetched, processed, save_caption=self._save_caption)
         except BaseException as error:
@@ -74,7 +76,7 @@ class Subsampling:
                 body.close()
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, ItemError):
-                error.facts = {**_download_facts(fetched), **error.facts}
+                error.facts = {**figures, **error.facts}
                 error.attempts = max(error.attempts, fetched.attempts)
             raise
         handed_on = [body for sample in completed.samples for body in sample.parts.values()]
@@ -172,8 +174,12 @@ def _metadata(fetched: Fetched) -> dict[str, Any]:
     return {name: known[name] for name in METADATA if known.get(name) is not None}
 
 
-def _download_facts(fetched: Fetched) -> dict[str, Any]:
-    return {"bytes_downloaded": fetched.size, "http_status": fetched.info.get("http_status")}
+def _download_facts(fetched: Fetched) -> Mapping[str, Any]:
+    try:
+        size = fetched.size
+    except OSError as error:
+        raise ItemError(Cause.NOT_FOUND, f"the file cannot be read: {error.strerror}") from error
+    return {"bytes_downloaded": size, "http_status": fetched.info.get("http_status")}
 
 
 def _owned(sample: Sample, sources: Sequence[Body]) -> Sample:

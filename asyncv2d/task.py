@@ -47,5 +47,5 @@ def write_part(folder: Path, data: bytes) -> Path:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
     except OSError as error:  # not the row's fault, and no row would fare better
-        raise RunError(f"{folder.parent}: cannot keep clips: {error.strerror}") from error
+        raise RunError(f"{folder.parent}: cannot keep files: {error.strerror}") from error
     return Path(name)

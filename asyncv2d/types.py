@@ -282,7 +282,7 @@ class FileSlice:
 
     def open(self) -> BinaryIO:
         """A file to read the body from."""
-        return io.BytesIO(self.read())
+        return io.BufferedReader(_Stretch(self))
 
     def read(self) -> bytes:
         """All bytes of the stretch."""
@@ -292,6 +292,37 @@ class FileSlice:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+class _Stretch(io.RawIOBase):
+    """A stretch of a file, as a file that begins and ends there."""
+
+    def __init__(self, part: FileSlice) -> None:
+        self._file = part.path.open("rb", buffering=0)
+        self._part = part
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.size}
+        self._position = max(0, start[whence] + offset)
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        left = max(0, self._part.size - self._position)
+        self._file.seek(self._part.start + self._position)
+        count = self._file.readinto(memoryview(buffer)[:left])
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 Body = Blob | LocalFile | FileSlice

@@ -28,7 +28,6 @@ Ts = TypeVarTuple("Ts")
 _START_DEADLINE_S = 60.0
 _START_ATTEMPTS = 3
 _STDERR_TAIL = 2000
-_MAX_ANSWER = 1 << 40
 
 
 class WorkerDiedError(Exception):

@@ -85,7 +85,7 @@ class ShardQueue:
                     await self._changed.wait()
 
     async def has(self, count: int) -> bool:
-        """Whether so many shards are still to be taken; the input is read no further."""
+        """Whether so many shards are still to be taken, as far as is known now."""
         while len(self._ahead) < count:
             spec = await self._read()
             if spec is None:

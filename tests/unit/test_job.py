@@ -33,6 +33,21 @@ def test_it_survives_json() -> None:
     assert two.built == one.built
 
 
+@pytest.mark.parametrize(
+    ("arguments", "loops"),
+    [
+        ({}, 8),
+        ({"url_list": "-", "input_format": "txt"}, 1),
+        ({"output_folder": "-", "output_format": "webdataset"}, 1),
+    ],
+)
+def test_loops(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], loops: int) -> None:
+    """Where rows come from stdin or samples go to stdout, one loop has all there may be."""
+    monkeypatch.setattr("asyncv2d.config._cores", lambda: 8)
+    settings = job(**arguments).built.distribution
+    assert (settings.loop_count, settings.loop_downloads) == (loops, 512 // loops)
+
+
 def test_mistakes_in_both_at_once() -> None:
     """Arguments and configuration are checked together."""
     with pytest.raises(UserError) as caught:

@@ -60,6 +60,29 @@ def test_scraps(data: bytes) -> None:
     assert not says(data)
 
 
+@pytest.mark.parametrize("box", [b"mvhd", b"mdhd", b"stsd", b"stco", b"stsz"])
+def test_an_empty_box(made: Mapping[str, bytes], box: bytes) -> None:
+    """Where something should be in it, the file is none to be sure of."""
+    data = made["h264"]
+    at = data.index(box) - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    empty = b"\0\0\0\x08" + box + (length - 8).to_bytes(4, "big") + b"free"
+    assert not says(data[:at] + empty + data[at + 16 :])
+
+
+@pytest.mark.parametrize("where", ["beside", "inside"])
+def test_more_boxes_than_anybody_needs(made: Mapping[str, bytes], where: str) -> None:
+    """They are there to keep readers busy, and are not counted to the end."""
+    many, data = b"\0\0\0\x08free" * 2000, made["silent"]
+    if where == "beside":
+        assert not says(data + many)
+        return
+    at = data.index(b"moov") - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    larger = (length + len(many)).to_bytes(4, "big")
+    assert not says(data[:at] + larger + data[at + 4 : at + length] + many + data[at + length :])
+
+
 @given(name=st.sampled_from([*GOOD]), share=st.floats(0, 0.999))
 def test_a_file_that_is_cut_off(made: Mapping[str, bytes], name: str, share: float) -> None:
     """It is never called good, wherever the cut is."""

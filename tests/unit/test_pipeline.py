@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import anyio
 import pytest
@@ -51,6 +53,32 @@ async def endless() -> AsyncIterator[Row]:
 async def same(value: In) -> In:
     """Hand on."""
     return value
+
+
+async def test_nothing_is_held_that_was_handed_on() -> None:
+    """A value is gone when its receiver lets go of it, though the stage waits for its next row."""
+
+    class Body:
+        """Something large."""
+
+    kept = WeakSet[Body]()
+
+    async def load(_: Row) -> Body:
+        body = Body()
+        kept.add(body)
+        return body
+
+    pipeline = Pipeline.of(stage(load)).then(stage(same))
+    send, receive = anyio.create_memory_object_stream[Row](10)
+    async with send, receive, pipeline.run(receive) as outcomes:
+        for number in range(10):
+            await send.send(Row(number, str(number), "u"))
+            outcome = await outcomes.receive()
+            assert isinstance(outcome, Ok)
+            del outcome
+        await anyio.wait_all_tasks_blocked()
+        gc.collect()
+        assert len(kept) == 0
 
 
 async def collect(pipeline: Pipeline[Out], count: int) -> list[Outcome[Out]]:

@@ -98,6 +98,42 @@ async def test_a_transfer_never_waits_for_room_in_memory(spool: Spool) -> None:
     assert not left_in(spool)
 
 
+@pytest.mark.parametrize("inline_bytes", [8 << 20, 64 << 20])
+async def test_no_more_lies_in_memory_than_a_body_may_have(spool: Spool, inline_bytes: int) -> None:
+    """What is too large for its share is a file, however much may stay in memory."""
+    patient = Spool(spool.folders, spool.budget, spool.disk, inline_bytes)
+    async with patient.body() as body:
+        await body.write(b"a" * 2_900_000)
+        small = await body.finish()
+    async with patient.body() as body:
+        await body.write(b"b" * 3_200_000)
+        large = await body.finish()
+    assert small.path is None
+    assert large.path is not None
+    assert (patient.budget.used, patient.disk.used) == (2_900_000, 3_200_000)
+    small.close()
+    large.close()
+    assert not left_in(spool)
+
+
+async def test_a_wait_for_the_disk_that_is_given_up(tmp_path: Path) -> None:
+    """The body keeps what it has, and goes on where it was; no room is lost."""
+    spool = Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(8 << 20), ByteBudget(4 << 20))
+    others = await spool.disk.lease(4 << 20)
+    async with spool.body() as body:
+        await body.write(b"a" * 600_000)
+        with anyio.move_on_after(0.01) as waiting:
+            await body.write(b"b" * 600_000)
+        assert waiting.cancelled_caught
+        others.close()
+        await body.write(b"c" * 600_000)
+        blob = await body.finish()
+    assert blob.read() == b"a" * 600_000 + b"b" * 600_000 + b"c" * 600_000
+    blob.close()
+    assert (spool.budget.used, spool.disk.used) == (0, 0)
+    assert not left_in(spool)
+
+
 async def test_what_does_not_fit_now_is_reserved(spool: Spool) -> None:
     """A body without room says so at once, holds nothing while it waits, and fits afterwards."""
     others = await spool.budget.lease(spool.budget.limit - INLINE_BYTES)

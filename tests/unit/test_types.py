@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 from functools import partial
@@ -16,6 +17,7 @@ from asyncv2d.types import (
     Cause,
     Failed,
     Fetched,
+    FileSlice,
     ItemError,
     KeyFormat,
     LocalFile,
@@ -23,6 +25,29 @@ from asyncv2d.types import (
     Sample,
     UserError,
 )
+
+
+@given(st.binary(max_size=50), st.integers(0, 60), st.integers(0, 60), st.data())
+def test_a_stretch_of_a_file_is_read_as_a_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    content: bytes,
+    start: int,
+    size: int,
+    data: st.DataObject,
+) -> None:
+    """It begins and ends where the stretch does, whatever is read and sought."""
+    path = tmp_path_factory.getbasetemp() / "whole"
+    path.write_bytes(content)
+    part = FileSlice(path, start, max(0, min(size, len(content) - start)))
+    same = io.BytesIO(content[start : start + size])
+    assert part.read() == same.getvalue()
+    with part.open() as file:
+        for _ in range(data.draw(st.integers(0, 5))):
+            count = data.draw(st.integers(-1, 70))
+            assert file.read(count) == same.read(count)
+            place = data.draw(st.integers(0, 70))
+            assert file.seek(place) == same.seek(place)
+        assert file.seek(0, io.SEEK_END) == len(same.getvalue())
 
 
 @given(st.integers(1, 10**6), st.integers(1, 8), st.data())

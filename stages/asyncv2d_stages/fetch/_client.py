@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from asyncv2d.ports import FetchContext, Spool
+from asyncv2d.ports import FetchContext
 from asyncv2d.redact import redacted
 from asyncv2d.types import Blob, Cause, ItemError
+from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._dns import UnresolvedError, open_lookup
 from asyncv2d_stages.fetch._host_limits import HostGivenUpError, Hosts, Limits, NoTurnError
 from asyncv2d_stages.fetch._host_slots import Slots
@@ -28,8 +28,6 @@ from asyncv2d_stages.fetch._safety import Policy, is_local
 if TYPE_CHECKING:
     from asyncv2d_stages.fetch.http import HttpFetcher
 
-_FIRST_BACKOFF_S = 0.5
-_LAST_BACKOFF_S = 20.0
 _LONGEST_HOLD_S = 10.0  # that a part of a body is kept while its row waits
 
 
@@ -51,16 +49,19 @@ async def open_client(settings: HttpFetcher, context: FetchContext) -> AsyncIter
             small = SmallFiles(settings, session, hosts, slots, way)
             robots = Robots(product_token(user_agent(settings)), small.read)
         try:
-            yield Client(settings, context.spool, exchange, hosts, slots, way, robots)
+            yield Client(settings, context, exchange, hosts, slots, way, robots)
         finally:
             if robots is not None:
                 await robots.close()
 
 
 def _limits(settings: HttpFetcher, context: FetchContext) -> Limits:
+    most, rate = settings.host_connections or context.concurrency, settings.per_host
+    if settings.host_connections:
+        most = max(1, int(most * context.share))
     return Limits(
-        most=min(settings.host_connections or context.concurrency, context.concurrency),
-        interval_s=1 / settings.per_host if settings.per_host else 0.0,
+        most=min(most, context.concurrency),
+        interval_s=1 / (rate * context.share) if rate else 0.0,
         patience_s=settings.host_patience,
     )
 
@@ -71,7 +72,7 @@ class Client:
     def __init__(
         self,
         settings: HttpFetcher,
-        spool: Spool,
+        context: FetchContext,
         exchange: Exchange,
         hosts: Hosts,
         slots: Slots,
@@ -79,7 +80,8 @@ class Client:
         robots: Robots | None,
     ) -> None:
         self._settings = settings
-        self._spool = spool
+        self._spool = context.spool
+        self._share = context.share
         self._exchange = exchange
         self._hosts = hosts
         self._slots = slots
@@ -113,11 +115,9 @@ class Client:
         raise AssertionError("there is a first attempt")
 
     async def _back_off(self, attempts: int, transfer: Transfer) -> None:
-        """Wait: doubling, with jitter so that rows of one host do not come back at once."""
-        longest = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (attempts - 1))
-        if longest > _LONGEST_HOLD_S:
+        if _backoff.longest(attempts) > _LONGEST_HOLD_S:
             await transfer.drop()
-        await asyncio.sleep(random.uniform(longest / 2, longest))
+        await asyncio.sleep(_backoff.seconds(attempts))
 
     async def _attempt(self, call: Call, transfer: Transfer) -> tuple[Blob, dict[str, object]]:
         """Follow the redirects from ``call`` to the body."""
@@ -144,7 +144,7 @@ class Client:
         if self._robots is not None:
             delay_s = await self._robots.check(wanted)
             if delay_s:
-                self._hosts.slow_down(wanted.place, delay_s)
+                self._hosts.slow_down(wanted.place, delay_s / self._share)
 
     async def _visit(self, call: Call, transfer: Transfer) -> Target | None:
         """Make the request when it is its turn, and again when there is room for its body."""

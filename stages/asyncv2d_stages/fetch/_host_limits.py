@@ -237,7 +237,9 @@ class Hosts:
         if asked_at >= host.halved_at:  # else it is about what was asked before it was halved
             host.limit, host.is_new, host.halved_at = max(1.0, host.limit / 2), False, now
         before = host.causes.get(error.cause)
-        host.causes[error.cause] = Failures(before.count + 1 if before else 1, error)
+        # Without its traceback, in which a body may be held.
+        last = ItemError(error.cause, error.detail, **error.facts)
+        host.causes[error.cause] = Failures(before.count + 1 if before else 1, last)
         host.failures += 1
         if host.failing_since is None:
             host.failing_since = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ssl
+import sys
 import time
 from email.utils import parsedate_to_datetime
 
@@ -20,7 +21,7 @@ _STATUS = {
 _BUSY = (429, 503)
 _TOO_MANY_FILES = (
     "too many open files for so many downloads at a time: raise the limit (ulimit -n), or lower"
-    " distribution.thread_count"
+    " distribution.downloads"
 )
 
 
@@ -50,6 +51,16 @@ def retry_after(header: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def foreseen() -> tuple[type[Exception], ...]:
+    """What a request may raise that is no mistake in a program."""
+    import aiohttp
+
+    # Only there where it is used, and one of its errors is of no common kind.
+    socks = sys.modules.get("aiohttp_socks")
+    further = () if socks is None else (socks.ProxyError,)
+    return (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError, *further)
 
 
 def explained(error: Exception, status: int | None) -> ItemError:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import anyio
+
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._host_limits import SILENT, Hosts, Turn
 from asyncv2d_stages.fetch._http_body import ENOUGH, Unpacker, check_start, check_type
-from asyncv2d_stages.fetch._http_causes import explained, is_busy, of_status, retry_after
+from asyncv2d_stages.fetch._http_causes import explained, foreseen, is_busy, of_status, retry_after
 from asyncv2d_stages.fetch._http_consent import product_token, refusal
 from asyncv2d_stages.fetch._http_cookies import Cookies
 from asyncv2d_stages.fetch._http_session import user_agent
@@ -77,30 +78,27 @@ class Exchange:
 
     async def ask(self, call: Call, transfer: Transfer, turn: Turn) -> Target | NoRoom | None:
         """Receive the body into ``transfer``; or say where it is, or that there is no room."""
-        import aiohttp
-
         transfer.status = None
         headers = self._headers(call, transfer)
         begin = asyncio.get_running_loop().time()
         turn.begin()
         try:
-            async with (
-                asyncio.timeout(self._settings.total_timeout - transfer.took_s),
-                self._session.get(
+            # Not asyncio's: that would end a wait for a thread which goes on writing the body.
+            with anyio.fail_after(self._settings.total_timeout - transfer.took_s):
+                async with self._session.get(
                     call.target.as_yarl(), headers=headers, allow_redirects=False
-                ) as response,
-            ):
-                transfer.status = response.status
-                _hear(response, turn)
-                answer = await self._take(call, response, transfer)
-                turn.done()
-                return answer
+                ) as response:
+                    transfer.status = response.status
+                    _hear(response, turn)
+                    answer = await self._take(call, response, transfer)
+                    turn.done()
+                    return answer
         except ItemError as error:
             error.facts.setdefault("http_status", transfer.status)
             if not is_busy(transfer.status or 0):
                 turn.done()
             raise
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError) as error:
+        except foreseen() as error:
             failure = explained(error, transfer.status)
             if failure.cause in SILENT:
                 turn.failed(failure, None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from asyncv2d.types import Cause, ItemError, UserError
 from asyncv2d_stages.fetch._http_answers import Answers
+from asyncv2d_stages.fetch._http_causes import of_status
 from asyncv2d_stages.fetch._http_urls import Target, target
 
 LONGEST = 500 * 1024
@@ -24,7 +25,6 @@ class _Rules:
     """A host's rules, or why there are none."""
 
     parsed: Any = None
-    refusal: str | None = None
     error: ItemError | None = None
 
 
@@ -45,8 +45,6 @@ class Robots:
         rules = await self._answers.get(wanted.origin)
         if rules.error is not None:
             raise ItemError(rules.error.cause, rules.error.detail, **rules.error.facts)
-        if rules.refusal is not None:
-            raise ItemError(Cause.OPTED_OUT, rules.refusal)
         if rules.parsed is None:
             return 0.0
         if not rules.parsed.can_fetch(wanted.text, self._agent):
@@ -59,8 +57,12 @@ class Robots:
         except ItemError as error:
             return _Rules(error=error), _UNSURE_FOR_S
         if status >= 500 or status == 429:
-            refusal = f"the host's robots.txt cannot be read (HTTP {status}), so nothing is allowed"
-            return _Rules(refusal=refusal), _BAD_FOR_S
+            detail = (
+                f"the host's robots.txt cannot be read (HTTP {status}), so nothing is asked for"
+            )
+            return _Rules(
+                error=ItemError(of_status(status), detail, http_status=status)
+            ), _BAD_FOR_S
         if status >= 300:
             return _Rules(), _GOOD_FOR_S
         return _Rules(_protego().parse(text.decode("utf-8", "replace"))), _GOOD_FOR_S

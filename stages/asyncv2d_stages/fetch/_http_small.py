@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import TYPE_CHECKING
 
-from asyncv2d_stages.fetch._host_limits import Hosts, Turn
+from asyncv2d.types import ItemError
+from asyncv2d_stages.fetch._host_limits import SILENT, Hosts, Turn
 from asyncv2d_stages.fetch._host_slots import Slots
-from asyncv2d_stages.fetch._http_causes import explained, is_busy
+from asyncv2d_stages.fetch._http_causes import explained, foreseen, is_busy, of_status, retry_after
 from asyncv2d_stages.fetch._http_robots import LONGEST
 from asyncv2d_stages.fetch._http_urls import Target
 from asyncv2d_stages.fetch._http_way import Way
@@ -64,22 +64,26 @@ class SmallFiles:
         return _NOT_THERE, b""
 
     async def _ask(self, wanted: Target, turn: Turn) -> tuple[int, bytes, str | None]:
-        import aiohttp
-
         turn.begin()
         try:
             async with (
                 asyncio.timeout(self._deadline_s),
                 self._session.get(wanted.as_yarl(), allow_redirects=False) as response,
             ):
-                if not is_busy(response.status):
+                if is_busy(response.status):
+                    busy = ItemError(of_status(response.status), f"HTTP {response.status}")
+                    turn.failed(busy, retry_after(response.headers.get("Retry-After")))
+                else:
                     turn.answered()
                     turn.done()
                 if 300 <= response.status < 400:
                     return response.status, b"", response.headers.get("Location")
                 return response.status, await _start(response.content, LONGEST), None
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError) as error:
-            raise explained(error, None) from error
+        except foreseen() as error:
+            failure = explained(error, None)
+            if failure.cause in SILENT:
+                turn.failed(failure, None)
+            raise failure from error
 
 
 async def _start(content: aiohttp.StreamReader, longest: int) -> bytes:

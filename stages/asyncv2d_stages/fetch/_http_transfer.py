@@ -117,8 +117,8 @@ class Transfer:
         """Add what came."""
         assert self.body is not None
         self.check_size(self.received + len(piece))
+        self.received += len(piece)  # the body has it even where this is cancelled while it waits
         await self.body.write(piece)
-        self.received += len(piece)
 
     def check_size(self, size: int) -> None:
         """Refuse a body beyond the limit."""

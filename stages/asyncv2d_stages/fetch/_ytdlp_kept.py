@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from asyncv2d.remote_errors import MISTAKES
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._safety import PrivateAddresses
 from asyncv2d_stages.fetch._ytdlp_causes import explained
@@ -107,6 +109,11 @@ class Kept:
             yield
         except (YoutubeDLError, OSError) as error:
             raise explained(error, self.log.warnings) from None
+        except (*MISTAKES, ValueError) as error:
+            if not _is_of_ytdlp(error):
+                raise
+            detail = f"yt-dlp broke: {type(error).__name__}: {error}"
+            raise ItemError(Cause.EXTRACTOR_FAILED, detail) from None
 
     def last_failure(self) -> ItemError:
         """Why the segments did not come, from what was printed."""
@@ -127,6 +134,19 @@ class Kept:
         if self._limit is not None and (progress.get("downloaded_bytes") or 0) > self._limit:
             detail = f"the body is larger than max_bytes or what is free ({self._limit})"
             raise ItemError(Cause.TOO_LARGE, detail)
+
+
+def _is_of_ytdlp(error: BaseException) -> bool:
+    """Whether an error was raised in yt-dlp's code, which meets sites that it does not know yet."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package in (
+            "yt_dlp",
+            "asyncv2d",
+            "asyncv2d_stages",
+        ):  # else it was called by one of them
+            return package == "yt_dlp"
+    return False
 
 
 def _parameters(options: Options) -> dict[str, Any]:
@@ -151,7 +171,8 @@ def _parameters(options: Options) -> dict[str, Any]:
         "writeautomaticsub": bool(options.subtitles) and options.automatic,
         "subtitleslangs": list(options.languages) or None,
         "subtitlesformat": "vtt/srt/best",
-        # No other program is run, even where one is installed: results must not depend on that.
+        # No other program has a part in downloads, even where one is installed: results must not
+        # depend on that.
         "external_downloader": {"default": "native"},
         "ffmpeg_location": "/nonexistent/no-ffmpeg-wanted",
         "fixup": "never",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import math
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +17,7 @@ from pydantic import Field
 
 from asyncv2d.ports import BodyWriter, Fetch, FetchContext, Settings
 from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
+from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._remote_causes import explaining
 from asyncv2d_stages.fetch._safety import Policy, PrivateAddresses, forbidden, plain_address
 
@@ -40,8 +41,6 @@ _NOT_OURS = frozenset(
 _CHUNK = 1 << 20
 _BLOCK = 4 << 20
 _MOST_THREADS = 64
-_FIRST_BACKOFF_S = 0.5
-_LAST_BACKOFF_S = 20.0
 
 
 class RemoteFetcher(Settings):
@@ -80,7 +79,8 @@ class _Files:
         self._settings = settings
         self._spool = context.spool
         self._schemes = settings.schemes
-        self._threads = anyio.CapacityLimiter(min(context.concurrency, _MOST_THREADS))
+        self._places = anyio.Semaphore(min(context.concurrency, _MOST_THREADS))
+        self._threads = anyio.CapacityLimiter(math.inf)
 
     async def fetch(self, row: Row) -> Fetched:
         attempts = 1
@@ -91,7 +91,7 @@ class _Files:
                 error.attempts = attempts
                 if not error.cause.worth_retrying or attempts > self._settings.retries:
                     raise
-            await anyio.sleep(_backoff(attempts))
+            await anyio.sleep(_backoff.seconds(attempts))
             attempts += 1
 
     async def _attempt(self, url: str) -> Blob:
@@ -149,6 +149,10 @@ class _Files:
     async def _blocking(self, url: str, call: Callable[[], T]) -> T:
         """Run a driver's call in a thread; one that takes too long is left to itself."""
         limit = self._settings.timeout
+        async with self._places:  # the wait for a thread is none for the store
+            return await self._within(limit, url, call)
+
+    async def _within(self, limit: float, url: str, call: Callable[[], T]) -> T:
         with explaining(url):
             with anyio.move_on_after(limit):
                 return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
@@ -177,9 +181,3 @@ def _client_arguments(scheme: str, timeout: float) -> dict[str, Any]:
     if scheme in ("sftp", "ssh"):
         return {"timeout": timeout, "banner_timeout": timeout}
     return {}
-
-
-def _backoff(attempts: int) -> float:
-    """Seconds to wait: doubling, with jitter so that rows do not come back at once."""
-    longest = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (attempts - 1))
-    return random.uniform(longest / 2, longest)

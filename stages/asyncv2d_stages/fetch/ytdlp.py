@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -15,6 +14,7 @@ from anyio import to_thread
 from asyncv2d.ports import Fetch, FetchContext
 from asyncv2d.types import Body, Cause, Fetched, ItemError, Modality, Row
 from asyncv2d.yt_args import YtArgs, YtMetadataArgs
+from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._http_urls import target
 from asyncv2d_stages.fetch._ytdlp_choice import Choice
 from asyncv2d_stages.fetch._ytdlp_claims import is_installed, is_manifest, site_of
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _OBJECTIONS = (Cause.RATE_LIMITED, Cause.HTTP_429)
 _NOT_INSTALLED = "videos of web pages need yt-dlp: pip install 'asyncv2d[ytdlp]'"
-_FIRST_BACKOFF_S = 0.5
-_LAST_BACKOFF_S = 20.0
 
 
 class YtdlpFetcher(HttpFetcher):
@@ -165,7 +163,7 @@ class _Pages:
         for modality in list(media):
             media.pop(modality).close()
         if not objects:  # else the site's pause is longer
-            await anyio.sleep(_backoff(attempts))
+            await anyio.sleep(_backoff.seconds(attempts))
         return None
 
     async def _take(self, url: str, site: str, media: dict[Modality, Body]) -> Found:
@@ -223,9 +221,3 @@ def _objects(error: ItemError) -> bool:
     """Whether a site wants fewer requests, or takes the program for a robot."""
     robot = error.cause is Cause.LOGIN_REQUIRED and error.facts.get("robot", False)
     return error.cause in _OBJECTIONS or robot
-
-
-def _backoff(attempts: int) -> float:
-    """Seconds to wait: doubling, with jitter so that rows of one site do not come back at once."""
-    longest = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (attempts - 1))
-    return random.uniform(longest / 2, longest)

@@ -15,7 +15,7 @@ from asyncv2d.budget import ByteBudget
 from asyncv2d.ports import FetchContext
 from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.types import ItemError
-from asyncv2d_stages.fetch import _client, _dns
+from asyncv2d_stages.fetch import _backoff, _client, _dns
 from asyncv2d_stages.fetch.http import HttpFetcher
 
 QUICK: Mapping[str, Any] = {"timeout": 10, "total_timeout": 20, "retries": 2}
@@ -69,7 +69,7 @@ def downloads(tmp_path: Path) -> Downloads:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(_client, "_FIRST_BACKOFF_S", 0.0)
+    monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
     monkeypatch.setattr(_dns, "_PAUSE_S", 0.0)
 
 

@@ -82,7 +82,8 @@ class TestDownloads:
             (200, "\ufeff<html>nonsense", [None, None]),
             (404, "", [None, None]),
             (403, "", [None, None]),
-            (503, "", [Cause.OPTED_OUT, Cause.OPTED_OUT]),
+            (503, "", [Cause.HTTP_5XX, Cause.HTTP_5XX]),
+            (429, "", [Cause.HTTP_429, Cause.HTTP_429]),
         ],
     )
     async def test_robots_txt(

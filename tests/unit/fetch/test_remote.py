@@ -15,7 +15,7 @@ import pytest
 
 from asyncv2d.ports import FetchContext
 from asyncv2d.types import Cause, Fetched, ItemError, Row
-from asyncv2d_stages.fetch import remote
+from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._remote_causes import explaining
 from asyncv2d_stages.fetch.remote import RemoteFetcher
 
@@ -29,7 +29,7 @@ BODY = os.urandom(3_000_000)
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(remote, "_FIRST_BACKOFF_S", 0.0)
+    monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
 
 
 @pytest.fixture(autouse=True)

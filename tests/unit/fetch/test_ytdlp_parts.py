@@ -13,6 +13,7 @@ from asyncv2d_stages.fetch._ytdlp_causes import explained
 from asyncv2d_stages.fetch._ytdlp_choice import Choice
 from asyncv2d_stages.fetch._ytdlp_claims import site_of
 from asyncv2d_stages.fetch._ytdlp_guard import RefusedError, guarded, proxy_hosts
+from asyncv2d_stages.fetch._ytdlp_kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp_sites import Sites
 from asyncv2d_stages.fetch.ytdlp import YtdlpFetcher
 
@@ -235,6 +236,17 @@ class TestCauses:
         login = explained(Exception("Sign in to see it"), [])
         assert robot.cause is login.cause is Cause.LOGIN_REQUIRED
         assert (robot.facts.get("robot"), login.facts.get("robot")) == (True, None)
+
+    def test_an_extractor_that_breaks(self) -> None:
+        """What it did not expect of the site is no mistake of ours; what we did not expect is."""
+        from yt_dlp.utils import parse_m3u8_attributes
+
+        kept = Kept(Options(Choice(360, 44100, frozenset())))
+        with pytest.raises(ItemError) as caught, kept.explaining():
+            parse_m3u8_attributes(3)
+        assert caught.value.cause is Cause.EXTRACTOR_FAILED
+        with pytest.raises(TypeError), kept.explaining():
+            len(3)  # type: ignore[arg-type]  # the mistake that is meant
 
     def test_a_warning_that_explains_it(self) -> None:
         """Stands behind the error."""

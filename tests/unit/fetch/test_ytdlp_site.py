@@ -26,7 +26,7 @@ from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.ports import FetchContext
 from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row
-from asyncv2d_stages.fetch import ytdlp
+from asyncv2d_stages.fetch import _backoff, ytdlp
 from asyncv2d_stages.fetch._ytdlp_choice import Choice, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp_kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp_worker import Form, fetch_pieces, prepare
@@ -167,6 +167,7 @@ class Site:
         made = '<video src="/made.mp4">{}</video>'
         bodies = {
             "video": made.format(""),
+            "File:film.webm": made.format(""),
             "tracks": made.format(tracks),
             "lost-track": made.format(lost),
             "several": made.format("") + '<video src="/none.mp4"></video>',
@@ -214,7 +215,7 @@ def _nothing_is_left(spool: Spool) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(ytdlp, "_FIRST_BACKOFF_S", 0.0)
+    monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
 
 
 async def outcomes(spool: Spool, urls: list[str], **settings: Any) -> list[Fetched | ItemError]:
@@ -492,7 +493,8 @@ class TestRoutes:
                 return await outcome(fetch, url)
 
     @pytest.mark.parametrize(
-        ("path", "asked"), [("made.mp4", 1), ("video", 2), ("hls/master.m3u8", 2)]
+        ("path", "asked"),
+        [("made.mp4", 1), ("video", 2), ("hls/master.m3u8", 2), ("File:film.webm", 2)],
     )
     async def test_auto(self, site: Site, spool: Spool, path: str, asked: int) -> None:
         """A media file is one request; a page one more; a playlist is known by its name."""
