@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from asyncv2d.http_args import HttpArgs
 from asyncv2d.ports import Fetch, FetchContext
 from asyncv2d.types import Fetched, Row
-from asyncv2d_stages.fetch._client import open_client
+from asyncv2d_stages.fetch._http.client import open_client
 
 
 class HttpFetcher(HttpArgs):

@@ -18,8 +18,8 @@ from pydantic import Field
 from asyncv2d.ports import BodyWriter, Fetch, FetchContext, Settings
 from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
 from asyncv2d_stages.fetch import _backoff
+from asyncv2d_stages.fetch._hosts.safety import Policy, PrivateAddresses, forbidden, plain_address
 from asyncv2d_stages.fetch._remote_causes import explaining
-from asyncv2d_stages.fetch._safety import Policy, PrivateAddresses, forbidden, plain_address
 
 T = TypeVar("T")
 

@@ -15,17 +15,17 @@ from asyncv2d.ports import Fetch, FetchContext
 from asyncv2d.types import Body, Cause, Fetched, ItemError, Modality, Row
 from asyncv2d.yt_args import YtArgs, YtMetadataArgs
 from asyncv2d_stages.fetch import _backoff
-from asyncv2d_stages.fetch._http_urls import target
-from asyncv2d_stages.fetch._ytdlp_choice import Choice
-from asyncv2d_stages.fetch._ytdlp_claims import is_installed, is_manifest, site_of
-from asyncv2d_stages.fetch._ytdlp_kept import Options
-from asyncv2d_stages.fetch._ytdlp_pool import Process, Processes, open_processes
-from asyncv2d_stages.fetch._ytdlp_sites import Sites
-from asyncv2d_stages.fetch._ytdlp_worker import Form, Found, fetch_pieces, find, prepare
+from asyncv2d_stages.fetch._http.urls import target
+from asyncv2d_stages.fetch._ytdlp.choice import Choice
+from asyncv2d_stages.fetch._ytdlp.claims import is_installed, is_manifest, site_of
+from asyncv2d_stages.fetch._ytdlp.kept import Options
+from asyncv2d_stages.fetch._ytdlp.pool import Process, Processes, open_processes
+from asyncv2d_stages.fetch._ytdlp.sites import Sites
+from asyncv2d_stages.fetch._ytdlp.worker import Form, Found, fetch_pieces, find, prepare
 from asyncv2d_stages.fetch.http import HttpFetcher
 
 if TYPE_CHECKING:
-    from asyncv2d_stages.fetch._client import Client
+    from asyncv2d_stages.fetch._http.client import Client
 
 _OBJECTIONS = (Cause.RATE_LIMITED, Cause.HTTP_429)
 _NOT_INSTALLED = "videos of web pages need yt-dlp: pip install 'asyncv2d[ytdlp]'"
@@ -47,7 +47,7 @@ class YtdlpFetcher(HttpFetcher):
         if not is_installed():
             yield _refuse
             return
-        from asyncv2d_stages.fetch._client import open_client
+        from asyncv2d_stages.fetch._http.client import open_client
 
         args = self.yt_args or YtArgs()
         options = _options(self, args, context)

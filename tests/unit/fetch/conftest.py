@@ -15,7 +15,9 @@ from asyncv2d.budget import ByteBudget
 from asyncv2d.ports import FetchContext
 from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.types import ItemError
-from asyncv2d_stages.fetch import _backoff, _client, _dns
+from asyncv2d_stages.fetch import _backoff
+from asyncv2d_stages.fetch._hosts import dns
+from asyncv2d_stages.fetch._http import client as http_client
 from asyncv2d_stages.fetch.http import HttpFetcher
 
 QUICK: Mapping[str, Any] = {"timeout": 10, "total_timeout": 20, "retries": 2}
@@ -29,11 +31,13 @@ class Downloads:
         self.spool = Spool(SpoolFolders(folder, folder), ByteBudget(1 << 30), ByteBudget(1 << 30))
 
     @asynccontextmanager
-    async def client(self, concurrency: int = 4, **settings: Any) -> AsyncIterator[_client.Client]:
+    async def client(
+        self, concurrency: int = 4, **settings: Any
+    ) -> AsyncIterator[http_client.Client]:
         """An open client."""
         fetcher = HttpFetcher.model_validate({**QUICK, **settings})
         with anyio.fail_after(_DEADLINE_S):
-            async with _client.open_client(
+            async with http_client.open_client(
                 fetcher, FetchContext(self.spool, concurrency)
             ) as client:
                 yield client
@@ -70,7 +74,7 @@ def downloads(tmp_path: Path) -> Downloads:
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
     monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
-    monkeypatch.setattr(_dns, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(dns, "_PAUSE_S", 0.0)
 
 
 Names = dict[str, list[str] | OSError]
@@ -90,5 +94,5 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
         family = socket.AF_INET
         return tuple((family, address) for address in found)
 
-    monkeypatch.setattr(_dns, "_getaddrinfo", look_up)
+    monkeypatch.setattr(dns, "_getaddrinfo", look_up)
     return known

@@ -13,9 +13,9 @@ import anyio
 import pytest
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch import _dns
-from asyncv2d_stages.fetch._dns import HostLookup, UnresolvedError, open_lookup
-from asyncv2d_stages.fetch._safety import Policy
+from asyncv2d_stages.fetch._hosts import dns
+from asyncv2d_stages.fetch._hosts.dns import HostLookup, UnresolvedError, open_lookup
+from asyncv2d_stages.fetch._hosts.safety import Policy
 
 if TYPE_CHECKING:
     from tests.unit.fetch.conftest import Downloads
@@ -57,7 +57,7 @@ async def lookup(
     monkeypatch: pytest.MonkeyPatch, resolver: Resolver, timeout_s: float = 20
 ) -> AsyncIterator[HostLookup]:
     """A lookup that asks ``resolver``; its threads are gone afterwards."""
-    monkeypatch.setattr(_dns, "_getaddrinfo", resolver)
+    monkeypatch.setattr(dns, "_getaddrinfo", resolver)
     async with open_lookup(Policy("auto"), timeout_s, socket.AF_UNSPEC, None) as found:
         yield found
         resolver.gate.set()
@@ -113,7 +113,7 @@ async def test_what_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of queries at a time, each with its own deadline."""
-    monkeypatch.setattr(_dns, "_THREADS", 4)
+    monkeypatch.setattr(dns, "_THREADS", 4)
     resolver = Resolver(GOOD)
     async with lookup(monkeypatch, resolver) as found, anyio.create_task_group() as tasks:
         for number in range(200):

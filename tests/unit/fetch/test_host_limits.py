@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch import _host_limits
-from asyncv2d_stages.fetch._host_limits import (
+from asyncv2d_stages.fetch._hosts import limits as host_limits
+from asyncv2d_stages.fetch._hosts.limits import (
     HostGivenUpError,
     Hosts,
     Limits,
@@ -30,7 +30,7 @@ DEAD = ItemError(Cause.CONNECT, "refused")
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_host_limits, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(host_limits, "_FIRST_PAUSE_S", 0.001)
 
 
 async def at_once(hosts: Hosts, place: str = "a:80") -> int:
@@ -179,7 +179,7 @@ async def test_a_host_that_fails_in_many_ways_is_not() -> None:
 
 async def test_too_many_rows_of_a_paused_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait if that keeps rows of other hosts out."""
-    monkeypatch.setattr(_host_limits, "_LEAST_WAITING", 3)
+    monkeypatch.setattr(host_limits, "_LEAST_WAITING", 3)
     hosts = Hosts(Limits(most=1))
     await fail(hosts, BUSY, 1, pause_s=60)
     async with anyio.create_task_group() as tasks:
@@ -222,7 +222,7 @@ async def test_a_rate() -> None:
 
 async def test_idle_hosts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """All but a bounded number."""
-    monkeypatch.setattr(_host_limits, "_REMEMBERED", 10)
+    monkeypatch.setattr(host_limits, "_REMEMBERED", 10)
     hosts = Hosts(Limits(most=4))
     for number in range(100):
         async with hosts.turn(f"{number}:80"):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
-from asyncv2d_stages.fetch import _host_slots
-from asyncv2d_stages.fetch._host_slots import Slots
+from asyncv2d_stages.fetch._hosts import slots as host_slots
+from asyncv2d_stages.fetch._hosts.slots import Slots
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ async def test_those_who_stop_waiting() -> None:
 
 async def test_a_silent_server_lends_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     """To one that waits; when bytes come again, it counts again."""
-    monkeypatch.setattr(_host_slots, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(host_slots, "_LOOK_EVERY_S", 0.01)
     slots, silent = Slots(1), Request()
 
     async def take() -> None:

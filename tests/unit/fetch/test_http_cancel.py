@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from asyncv2d.types import ItemError
-from asyncv2d_stages.fetch import _host_slots
+from asyncv2d_stages.fetch._hosts import slots as host_slots
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -61,7 +61,7 @@ async def test_silent_servers_hold_up_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Though there are as many of them as downloads at a time."""
-    monkeypatch.setattr(_host_slots, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(host_slots, "_LOOK_EVERY_S", 0.05)
     names.update({name: ["127.0.0.1"] for name in ("dead.example", "good.example")})
     async with (
         downloads.client(concurrency=2, **PATIENT) as client,

@@ -9,7 +9,7 @@ from time import time
 import pytest
 
 from asyncv2d.types import Cause, RunError
-from asyncv2d_stages.fetch._http_causes import explained, of_status, retry_after
+from asyncv2d_stages.fetch._http.causes import explained, of_status, retry_after
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncv2d.types import Cause
-from asyncv2d_stages.fetch._http_consent import product_token, refusal
+from asyncv2d_stages.fetch._http.consent import product_token, refusal
 
 if TYPE_CHECKING:
     from tests.conftest import Server

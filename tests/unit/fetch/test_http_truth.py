@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from asyncv2d.types import Cause, UserError
-from asyncv2d_stages.fetch import _http_exchange
-from asyncv2d_stages.fetch._http_body import check_start
+from asyncv2d_stages.fetch._http import exchange
+from asyncv2d_stages.fetch._http.body import check_start
 from asyncv2d_stages.fetch.http import HttpFetcher
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ async def test_idle_connections(
     server: Server, downloads: Downloads, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Are kept to a bounded number of hosts."""
-    monkeypatch.setattr(_http_exchange, "_LEAST_KEPT", 1)
+    monkeypatch.setattr(exchange, "_LEAST_KEPT", 1)
     async with downloads.client(concurrency=1, private_addresses="allow") as client:
         for number in range(3):
             name = f"host-{number}.example"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._http_urls import target
+from asyncv2d_stages.fetch._http.urls import target
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from asyncv2d.redact import redacted
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._http_urls import target
-from asyncv2d_stages.fetch._safety import Policy
+from asyncv2d_stages.fetch._hosts.safety import Policy
+from asyncv2d_stages.fetch._http.urls import target
 
 if TYPE_CHECKING:
     from tests.conftest import Server

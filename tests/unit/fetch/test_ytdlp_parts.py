@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._ytdlp_captions import read_captions
-from asyncv2d_stages.fetch._ytdlp_causes import explained
-from asyncv2d_stages.fetch._ytdlp_choice import Choice
-from asyncv2d_stages.fetch._ytdlp_claims import site_of
-from asyncv2d_stages.fetch._ytdlp_guard import RefusedError, guarded, proxy_hosts
-from asyncv2d_stages.fetch._ytdlp_kept import Kept, Options
-from asyncv2d_stages.fetch._ytdlp_sites import Sites
+from asyncv2d_stages.fetch._ytdlp.captions import read_captions
+from asyncv2d_stages.fetch._ytdlp.causes import explained
+from asyncv2d_stages.fetch._ytdlp.choice import Choice
+from asyncv2d_stages.fetch._ytdlp.claims import site_of
+from asyncv2d_stages.fetch._ytdlp.guard import RefusedError, guarded, proxy_hosts
+from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
+from asyncv2d_stages.fetch._ytdlp.sites import Sites
 from asyncv2d_stages.fetch.ytdlp import YtdlpFetcher
 
 BOTH = frozenset({"video", "audio"})

@@ -27,9 +27,9 @@ from asyncv2d.ports import FetchContext
 from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row
 from asyncv2d_stages.fetch import _backoff, ytdlp
-from asyncv2d_stages.fetch._ytdlp_choice import Choice, is_in_pieces, is_plain
-from asyncv2d_stages.fetch._ytdlp_kept import Kept, Options
-from asyncv2d_stages.fetch._ytdlp_worker import Form, fetch_pieces, prepare
+from asyncv2d_stages.fetch._ytdlp.choice import Choice, is_in_pieces, is_plain
+from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
+from asyncv2d_stages.fetch._ytdlp.worker import Form, fetch_pieces, prepare
 from asyncv2d_stages.fetch.ytdlp import YtdlpFetcher
 
 pytestmark = pytest.mark.anyio

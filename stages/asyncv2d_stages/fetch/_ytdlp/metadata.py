@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._ytdlp_captions import Caption, read_captions
-from asyncv2d_stages.fetch._ytdlp_causes import explained
-from asyncv2d_stages.fetch._ytdlp_kept import Kept
+from asyncv2d_stages.fetch._ytdlp.captions import Caption, read_captions
+from asyncv2d_stages.fetch._ytdlp.causes import explained
+from asyncv2d_stages.fetch._ytdlp.kept import Kept
 
 _NOT_KEPT = (
     *("formats", "requested_formats", "requested_downloads", "requested_entries", "entries"),

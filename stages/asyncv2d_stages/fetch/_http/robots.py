@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncv2d.types import Cause, ItemError, UserError
-from asyncv2d_stages.fetch._http_answers import Answers
-from asyncv2d_stages.fetch._http_causes import of_status
-from asyncv2d_stages.fetch._http_urls import Target, target
+from asyncv2d_stages.fetch._hosts.answers import Answers
+from asyncv2d_stages.fetch._http.causes import of_status
+from asyncv2d_stages.fetch._http.urls import Target, target
 
 LONGEST = 500 * 1024
 """Bytes of a robots.txt that are read."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from asyncv2d.types import UserError
-from asyncv2d_stages.fetch._dns import HostLookup, resolver
+from asyncv2d_stages.fetch._hosts.dns import HostLookup, resolver
 
 if TYPE_CHECKING:
     import aiohttp

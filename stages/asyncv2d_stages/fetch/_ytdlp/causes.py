@@ -9,8 +9,8 @@ from typing import Any
 
 from asyncv2d.redact import redacted
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._http_causes import retry_after
-from asyncv2d_stages.fetch._ytdlp_guard import RefusedError
+from asyncv2d_stages.fetch._http.causes import retry_after
+from asyncv2d_stages.fetch._ytdlp.guard import RefusedError
 
 _STATUS = {
     401: Cause.LOGIN_REQUIRED,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from asyncv2d.types import Cause, ItemError, Modality
-from asyncv2d_stages.fetch._ytdlp_choice import has_picture, is_in_pieces, is_plain
-from asyncv2d_stages.fetch._ytdlp_kept import Kept, Options
-from asyncv2d_stages.fetch._ytdlp_metadata import metadata
+from asyncv2d_stages.fetch._ytdlp.choice import has_picture, is_in_pieces, is_plain
+from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
+from asyncv2d_stages.fetch._ytdlp.metadata import metadata
 
 _UNFINISHED = ("is_live", "is_upcoming")
 _LARGEST_PLAYLIST = 50_000_000

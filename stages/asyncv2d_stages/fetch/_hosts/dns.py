@@ -18,8 +18,8 @@ import anyio
 from anyio import to_thread
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._http_answers import Answers
-from asyncv2d_stages.fetch._safety import Policy, forbidden, plain_address
+from asyncv2d_stages.fetch._hosts.answers import Answers
+from asyncv2d_stages.fetch._hosts.safety import Policy, forbidden, plain_address
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver

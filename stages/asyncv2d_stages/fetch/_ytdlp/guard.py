@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from asyncv2d.types import ItemError
-from asyncv2d_stages.fetch._safety import (
+from asyncv2d_stages.fetch._hosts.safety import (
     Policy,
     PrivateAddresses,
     forbidden,

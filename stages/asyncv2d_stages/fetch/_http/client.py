@@ -11,19 +11,19 @@ from asyncv2d.ports import FetchContext
 from asyncv2d.redact import redacted
 from asyncv2d.types import Blob, Cause, ItemError
 from asyncv2d_stages.fetch import _backoff
-from asyncv2d_stages.fetch._dns import UnresolvedError, open_lookup
-from asyncv2d_stages.fetch._host_limits import HostGivenUpError, Hosts, Limits, NoTurnError
-from asyncv2d_stages.fetch._host_slots import Slots
-from asyncv2d_stages.fetch._http_consent import product_token
-from asyncv2d_stages.fetch._http_cookies import Cookies, read_cookies
-from asyncv2d_stages.fetch._http_exchange import Call, Exchange, NoRoom
-from asyncv2d_stages.fetch._http_robots import Robots
-from asyncv2d_stages.fetch._http_session import family, open_session, proxy_host, user_agent
-from asyncv2d_stages.fetch._http_small import SmallFiles
-from asyncv2d_stages.fetch._http_transfer import Transfer
-from asyncv2d_stages.fetch._http_urls import Target, target
-from asyncv2d_stages.fetch._http_way import Way
-from asyncv2d_stages.fetch._safety import Policy, is_local
+from asyncv2d_stages.fetch._hosts.dns import UnresolvedError, open_lookup
+from asyncv2d_stages.fetch._hosts.limits import HostGivenUpError, Hosts, Limits, NoTurnError
+from asyncv2d_stages.fetch._hosts.safety import Policy, is_local
+from asyncv2d_stages.fetch._hosts.slots import Slots
+from asyncv2d_stages.fetch._hosts.way import Way
+from asyncv2d_stages.fetch._http.consent import product_token
+from asyncv2d_stages.fetch._http.cookies import Cookies, read_cookies
+from asyncv2d_stages.fetch._http.exchange import Call, Exchange, NoRoom
+from asyncv2d_stages.fetch._http.robots import Robots
+from asyncv2d_stages.fetch._http.session import family, open_session, proxy_host, user_agent
+from asyncv2d_stages.fetch._http.small import SmallFiles
+from asyncv2d_stages.fetch._http.transfer import Transfer
+from asyncv2d_stages.fetch._http.urls import Target, target
 
 if TYPE_CHECKING:
     from asyncv2d_stages.fetch.http import HttpFetcher

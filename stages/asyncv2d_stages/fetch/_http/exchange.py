@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._host_limits import SILENT, Hosts, Turn
-from asyncv2d_stages.fetch._http_body import ENOUGH, Unpacker, check_start, check_type
-from asyncv2d_stages.fetch._http_causes import explained, foreseen, is_busy, of_status, retry_after
-from asyncv2d_stages.fetch._http_consent import product_token, refusal
-from asyncv2d_stages.fetch._http_cookies import Cookies
-from asyncv2d_stages.fetch._http_session import user_agent
-from asyncv2d_stages.fetch._http_transfer import Transfer
-from asyncv2d_stages.fetch._http_urls import Target
+from asyncv2d_stages.fetch._hosts.limits import SILENT, Hosts, Turn
+from asyncv2d_stages.fetch._http.body import ENOUGH, Unpacker, check_start, check_type
+from asyncv2d_stages.fetch._http.causes import explained, foreseen, is_busy, of_status, retry_after
+from asyncv2d_stages.fetch._http.consent import product_token, refusal
+from asyncv2d_stages.fetch._http.cookies import Cookies
+from asyncv2d_stages.fetch._http.session import user_agent
+from asyncv2d_stages.fetch._http.transfer import Transfer
+from asyncv2d_stages.fetch._http.urls import Target
 
 if TYPE_CHECKING:
     import aiohttp

@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asyncv2d.types import ItemError
-from asyncv2d_stages.fetch._host_limits import SILENT, Hosts, Turn
-from asyncv2d_stages.fetch._host_slots import Slots
-from asyncv2d_stages.fetch._http_causes import explained, foreseen, is_busy, of_status, retry_after
-from asyncv2d_stages.fetch._http_robots import LONGEST
-from asyncv2d_stages.fetch._http_urls import Target
-from asyncv2d_stages.fetch._http_way import Way
-from asyncv2d_stages.fetch._safety import is_local
+from asyncv2d_stages.fetch._hosts.limits import SILENT, Hosts, Turn
+from asyncv2d_stages.fetch._hosts.safety import is_local
+from asyncv2d_stages.fetch._hosts.slots import Slots
+from asyncv2d_stages.fetch._hosts.way import Way
+from asyncv2d_stages.fetch._http.causes import explained, foreseen, is_busy, of_status, retry_after
+from asyncv2d_stages.fetch._http.robots import LONGEST
+from asyncv2d_stages.fetch._http.urls import Target
 
 if TYPE_CHECKING:
     import aiohttp

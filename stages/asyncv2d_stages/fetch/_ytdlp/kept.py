@@ -10,10 +10,10 @@ from typing import Any
 
 from asyncv2d.remote_errors import MISTAKES
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._safety import PrivateAddresses
-from asyncv2d_stages.fetch._ytdlp_causes import explained
-from asyncv2d_stages.fetch._ytdlp_choice import Choice
-from asyncv2d_stages.fetch._ytdlp_guard import guarded, proxy_hosts
+from asyncv2d_stages.fetch._hosts.safety import PrivateAddresses
+from asyncv2d_stages.fetch._ytdlp.causes import explained
+from asyncv2d_stages.fetch._ytdlp.choice import Choice
+from asyncv2d_stages.fetch._ytdlp.guard import guarded, proxy_hosts
 
 # Those that can run the JavaScript with which some sites hide their forms, if they are there.
 _JS_RUNTIMES: Mapping[str, Any] = {"deno": {}, "node": {}, "bun": {}, "quickjs": {}}

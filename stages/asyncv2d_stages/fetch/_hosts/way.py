@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from asyncv2d_stages.fetch._dns import HostLookup
-from asyncv2d_stages.fetch._http_urls import Target
-from asyncv2d_stages.fetch._safety import Policy, plain_address
+from asyncv2d_stages.fetch._hosts.dns import HostLookup
+from asyncv2d_stages.fetch._hosts.safety import Policy, plain_address
+from asyncv2d_stages.fetch._http.urls import Target
 
 
 class Way:

@@ -1,0 +1,5 @@
+"""Videos of web pages, by yt-dlp.
+
+``claims`` knows whose URLs are pages of a site, ``sites`` paces what is asked of it, ``pool`` lends
+processes, and ``worker`` is what they do, with the YoutubeDL that is ``kept`` there.
+"""
