@@ -106,7 +106,7 @@ class Distribution(Settings):
     """Worker processes for video, over all loops; null: one for every core."""
     waiting_rows: int | None = Field(default=None, ge=0)
     """Rows of each loop that may wait for their host's turn beside those that are downloaded; null:
-    twice as many as these."""
+    eight times as many as these."""
     byte_budget: int = Field(default=1 << 30, gt=0)
     """Bytes that downloaded bodies may take in memory and tmpfs together, over all loops."""
     worker_timeout: float = Field(default=3600, gt=0)
@@ -147,7 +147,7 @@ class Distribution(Settings):
     @property
     def waiting(self) -> int:
         """Rows that wait for their host's turn in each loop."""
-        return 2 * self.loop_downloads if self.waiting_rows is None else self.waiting_rows
+        return 8 * self.loop_downloads if self.waiting_rows is None else self.waiting_rows
 
     @property
     def loop_budget(self) -> int:

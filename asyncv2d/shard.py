@@ -33,8 +33,9 @@ from asyncv2d.types import (
     UserError,
 )
 
-_OPEN_SHARDS = 4  # at least; more, where shards are so small that they end among waiting rows
+_OPEN_SHARDS = 4  # at least; more where they are small, so that slow rows do not hold up all others
 _MOST_OPEN_SHARDS = 32
+_HELD_ROWS = 32_000  # whose ledger lines are kept, in shards that wait for their last row
 _READ_BATCH = 500
 _THREADS = 3  # one each to read, to write and to publish
 _TAKE_BATCH = 64
@@ -163,7 +164,7 @@ class ShardRun:
 def _open_shards(job: Job) -> int:
     settings, size = job.built.distribution, job.built.storage.number_sample_per_shard
     rows = settings.loop_downloads + settings.waiting
-    return min(max(_OPEN_SHARDS, rows // size + 2), _MOST_OPEN_SHARDS)
+    return min(max(_OPEN_SHARDS, rows // size + 2, _HELD_ROWS // size), _MOST_OPEN_SHARDS)
 
 
 async def table_rows(

@@ -156,6 +156,21 @@ async def test_a_dead_host_is_given_up() -> None:
         await fail(hosts, DEAD, 1)
 
 
+async def test_a_burst_of_failures_is_one_failure() -> None:
+    """Requests that were under way when the host was paused say nothing of how it is afterwards."""
+    hosts = Hosts(Limits(most=40))
+    async with AsyncExitStack() as stack:
+        turns = [await stack.enter_async_context(hosts.turn("a:80")) for _ in range(8)]
+        for turn in turns:
+            turn.begin()
+        await anyio.lowlevel.checkpoint()
+        for turn in turns:
+            turn.failed(DEAD, None)
+    assert hosts._host("a:80").pauses == 1
+    await succeed(hosts)
+    assert await at_once(hosts) > 1
+
+
 async def test_too_long_a_pause() -> None:
     """Is granted, and not waited for."""
     hosts = Hosts(Limits(most=4, patience_s=60))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         *(["noai"], ["NoImageAI"], ["noindex"], ["noimageindex, nofollow"], ["all", "noai"]),
         *(["none"], ["asyncv2d: noai"], ["AsyncV2D: nofollow, noai"], ["otherbot: a, *: noai"]),
         ["unavailable_after: 25 Jun 2030 15:00:00 PST, noai"],
+        ["unavailable_after: Fri, 25 Jun 2030 15:00:00 PST, noai"],
+        *(["nofollow; noai"], ["nofollow noai"]),
     ],
 )
 def test_refused(headers: list[str]) -> None:

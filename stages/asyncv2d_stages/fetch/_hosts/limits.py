@@ -77,6 +77,7 @@ class Host:
     pauses: int = 0
     is_on_trial: bool = False
     failing_since: float | None = None
+    paused_at: float = 0.0
     paused_until: float = 0.0
     next_at: float = 0.0
     halved_at: float = 0.0
@@ -243,7 +244,9 @@ class Hosts:
         host.failures += 1
         if host.failing_since is None:
             host.failing_since = now
-        if pause_s is not None:
+        if asked_at < host.paused_at:  # it is of the same burst, and says nothing new
+            host.paused_until = max(host.paused_until, now + min(pause_s or 0.0, _LONGEST_AWAY_S))
+        elif pause_s is not None:
             self._pause(host, now, pause_s)
         elif host.failures >= _FAILURES:
             longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**host.pauses)
@@ -251,6 +254,7 @@ class Hosts:
 
     def _pause(self, host: Host, now: float, pause_s: float) -> None:
         host.pauses += 1
+        host.paused_at = now
         host.is_on_trial = True
         host.paused_until = max(host.paused_until, now + min(pause_s, _LONGEST_AWAY_S))
         if pause_s > self._limits.patience_s or self._is_hopeless(host, now):

@@ -19,6 +19,7 @@ _STATUS = {
     429: Cause.HTTP_429,
 }
 _BUSY = (429, 503)
+_LONGEST_TEXT = 300
 _TOO_MANY_FILES = (
     "too many open files for so many downloads at a time: raise the limit (ulimit -n), or lower"
     " distribution.downloads"
@@ -63,6 +64,13 @@ def foreseen() -> tuple[type[Exception], ...]:
     return (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError, *further)
 
 
+def is_nonsense(error: Exception) -> bool:
+    """Whether the host did answer, but in no way that can be read."""
+    import aiohttp
+
+    return isinstance(error, aiohttp.ClientResponseError)
+
+
 def explained(error: Exception, status: int | None) -> ItemError:
     """The cause behind what aiohttp raised; ``status`` of the answer, if one began.
 
@@ -72,7 +80,8 @@ def explained(error: Exception, status: int | None) -> ItemError:
 
     if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
         raise RunError(_TOO_MANY_FILES) from error
-    text = redacted(" ".join(str(error).split())) or type(error).__name__
+    # Some of aiohttp's errors hold all that had come.
+    text = redacted(" ".join(str(error)[:_LONGEST_TEXT].split())) or type(error).__name__
     # A connection that broke after the answer began left the body cut off.
     broken = Cause.CONNECT if status is None else Cause.TRUNCATED
     causes: list[tuple[type[Exception] | tuple[type[Exception], ...], Cause]] = [

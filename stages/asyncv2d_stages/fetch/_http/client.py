@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 from asyncv2d.ports import FetchContext
@@ -98,21 +99,24 @@ class Client:
         """
         first = Call(target(url), headers or {}, Cookies(self._own_cookies))
         last: ItemError | None = None
+        failures = 0
         async with Transfer(self._spool, self._settings.max_bytes) as transfer:
-            for attempt in range(1, self._settings.retries + 2):
+            for attempt in count(1):
+                before = transfer.received
                 try:
                     blob, facts = await self._attempt(first, transfer)
                 except HostGivenUpError as error:
                     raise _with_attempts(last or error, attempt - 1) from error
                 except ItemError as error:
                     last = _with_attempts(error, attempt)
-                    if not _may_pass(error) or attempt > self._settings.retries:
+                    failures += not transfer.came_on_since(before)
+                    if not _may_pass(error) or failures > self._settings.retries:
                         raise
                 else:
                     return blob, {**facts, "attempts": attempt}
                 await transfer.keep_if_resumable()
-                await self._back_off(attempt, transfer)
-        raise AssertionError("there is a first attempt")
+                await self._back_off(max(1, failures), transfer)
+        raise AssertionError("it ends with a body or an error")
 
     async def _back_off(self, attempts: int, transfer: Transfer) -> None:
         if _backoff.longest(attempts) > _LONGEST_HOLD_S:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 _REFUSALS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
+_AGENT = re.compile(r"\*|[a-z][a-z0-9_.-]*")
 # Directives with a value, which look like a name in front of a directive.
 _WITH_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
 
@@ -21,13 +23,14 @@ def refusal(headers: Iterable[str], agent: str) -> str | None:
 def _directives(header: str) -> Iterator[tuple[str, str]]:
     """Pairs of user agent and directive; an agent's name holds until the next one."""
     name = ""
-    for part in header.split(","):
+    for part in re.split("[,;]", header):
         before, colon, after = part.partition(":")
         if colon and before.strip() in _WITH_VALUE:
             continue
-        if colon:
+        if colon and _AGENT.fullmatch(before.strip()):  # a time of day has colons, too
             name = before.strip()
-        yield name, (after if colon else before).strip()
+        for directive in (after if colon else before).split():
+            yield name, directive
 
 
 def product_token(user_agent: str) -> str:

@@ -13,7 +13,14 @@ import anyio
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._hosts.limits import SILENT, Hosts, Turn
 from asyncv2d_stages.fetch._http.body import ENOUGH, Unpacker, check_start, check_type
-from asyncv2d_stages.fetch._http.causes import explained, foreseen, is_busy, of_status, retry_after
+from asyncv2d_stages.fetch._http.causes import (
+    explained,
+    foreseen,
+    is_busy,
+    is_nonsense,
+    of_status,
+    retry_after,
+)
 from asyncv2d_stages.fetch._http.consent import product_token, refusal
 from asyncv2d_stages.fetch._http.cookies import Cookies
 from asyncv2d_stages.fetch._http.session import user_agent
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
 _REDIRECTS = (301, 302, 303, 307, 308)
 _KEPT_S = 5.0
 _LEAST_KEPT = 64
+_LOOK_EVERY_S = 1.0
 # For the server that a row names, and for no other that it is sent on to.
 _PERSONAL = frozenset({"authorization", "cookie", "proxy-authorization"})
 
@@ -100,7 +108,7 @@ class Exchange:
             raise
         except foreseen() as error:
             failure = explained(error, transfer.status)
-            if failure.cause in SILENT:
+            if failure.cause in SILENT and not is_nonsense(error):
                 turn.failed(failure, None)
             raise failure from error
         finally:
@@ -163,18 +171,38 @@ class Exchange:
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if encoding in ("identity", "", "none"):
             start = b"" if transfer.received == 0 else None
-            async for chunk in response.content.iter_any():
+            while chunk := await self._piece(response):
                 start = await _add(transfer, start, chunk)
         else:
             unpacker = Unpacker(encoding)
             start = b""
-            async for chunk in response.content.iter_any():
+            while chunk := await self._piece(response):
                 for piece in unpacker.feed(chunk):
                     start = await _add(transfer, start, piece)
             unpacker.finish()
         if start:
             check_start(start, transfer.content_type)
             await transfer.write(start)
+
+    async def _piece(self, response: aiohttp.ClientResponse) -> bytes:
+        """What has come of the body; nothing at its end.
+
+        Where it cannot make sense of an answer's middle, aiohttp neither says so nor looks at the
+        clock any more: the one is looked for here every second, and so is the other.
+        """
+        protocol = response.connection.protocol if response.connection else None
+        begin = asyncio.get_running_loop().time()
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    return await response.content.readany()
+            except TimeoutError as error:
+                if type(error) is not TimeoutError:  # aiohttp's own
+                    raise
+            if protocol is not None and (protocol.exception() or not protocol.connected):
+                raise ItemError(Cause.TRUNCATED, "the answer cannot be read on")
+            if asyncio.get_running_loop().time() - begin > self._stall_s + _LOOK_EVERY_S:
+                raise ItemError(Cause.STALLED, f"no byte came for {self._stall_s:g} s")
 
 
 async def _add(transfer: Transfer, start: bytes | None, piece: bytes) -> bytes | None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 _HEAD = 4096
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_GOOD_PARTS = 32  # of a body: attempts that bring one do not count as failures
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
 @dataclass(slots=True)
@@ -70,6 +71,11 @@ class Transfer:
     def wants_rest(self) -> bool:
         """Whether a part is there, and the server can tell if it still fits the rest."""
         return self.body is not None and self.received > 0 and self.validator is not None
+
+    def came_on_since(self, received: int) -> bool:
+        """Whether a good part of the body came, and the rest can be asked for."""
+        came = self.received - received
+        return self.wants_rest and self.whole is not None and came * _GOOD_PARTS >= self.whole
 
     def headers(self) -> Mapping[str, str]:
         """What asks for the rest only, provided that the file is still the same."""

@@ -1,0 +1,105 @@
+"""Answers that no server library would send, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import anyio.lowlevel
+import pytest
+
+from asyncv2d.types import Cause, ItemError
+
+if TYPE_CHECKING:
+    from tests.unit.fetch.conftest import Downloads
+
+pytestmark = pytest.mark.anyio
+Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def answering(answer: Answer) -> AsyncIterator[str]:
+    """A server that has ``answer`` write to every request, whose head it gets, and hangs up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await answer((await reader.readuntil(b"\r\n\r\n")).decode(), writer)
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def head(status: str = "200 OK", **headers: object) -> bytes:
+    """The head of an answer."""
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode()
+
+
+async def test_an_answer_that_becomes_nonsense(downloads: Downloads) -> None:
+    """Is cut off there, and nobody waits for more of it."""
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        assert request.startswith("GET /a.mp4")
+        writer.write(head(Transfer_Encoding="chunked") + b"3e8\r\n" + bytes(1000) + b"\r\n")
+        await writer.drain()
+        for _ in range(50):  # so that it is read on its own
+            await anyio.lowlevel.checkpoint()
+        writer.write(b"zz\r\nabc")
+
+    async with answering(answer) as base:
+        error = await downloads.failure(f"{base}/a.mp4", retries=0, timeout=60, total_timeout=60)
+    assert error.cause is Cause.TRUNCATED
+
+
+async def test_nonsense_is_an_answer(downloads: Downloads, videos: Mapping[str, bytes]) -> None:
+    """A host that answers some requests in no way that can be read is not given up for that."""
+    video = videos["short.mp4"]
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        is_good = request.startswith("GET /good")
+        writer.write(
+            head(Content_Length=len(video)) + video if is_good else b"\0 nonsense \0" * 999
+        )
+
+    async with answering(answer) as base, downloads.client(retries=0) as client:
+        for _ in range(30):
+            with pytest.raises(ItemError) as caught:
+                await client.download(f"{base}/bad.mp4")
+            assert caught.value.cause is Cause.CONNECT
+            assert len(caught.value.detail) < 400
+        blob, _ = await client.download(f"{base}/good.mp4")
+        assert blob.read() == video
+        blob.close()
+
+
+@pytest.mark.parametrize(("parts", "arrives"), [(10, True), (300, False)])
+async def test_a_server_that_hangs_up_again_and_again(
+    downloads: Downloads, videos: Mapping[str, bytes], parts: int, arrives: bool
+) -> None:
+    """Attempts that bring a good part of the body do not count; those that bring little do."""
+    video = videos["two-scenes.mp4"]
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        asked = re.search(r"Range: bytes=(\d+)-", request)
+        start = int(asked[1]) if asked else 0
+        size = f"bytes {start}-{len(video) - 1}/{len(video)}"
+        part = {"Content_Range": size} if asked else {}
+        status = "206 Partial Content" if asked else "200 OK"
+        writer.write(head(status, ETag='"a"', Content_Length=len(video) - start, **part))
+        writer.write(video[start : start + len(video) // parts + 1])
+
+    async with answering(answer) as base, downloads.client(retries=1) as client:
+        if arrives:
+            blob, facts = await client.download(f"{base}/a.mp4")
+            assert blob.read() == video
+            assert facts["attempts"] == parts
+            blob.close()
+            return
+        with pytest.raises(ItemError) as caught:
+            await client.download(f"{base}/a.mp4")
+        assert (caught.value.cause, caught.value.attempts) == (Cause.TRUNCATED, 2)
