@@ -199,6 +199,8 @@ class Exchange:
             except TimeoutError as error:
                 if type(error) is not TimeoutError:  # aiohttp's own
                     raise
+            if response.content.exception() is not None:
+                continue  # it is raised now
             if protocol is not None and (protocol.exception() or not protocol.connected):
                 raise ItemError(Cause.TRUNCATED, "the answer cannot be read on")
             if asyncio.get_running_loop().time() - begin > self._stall_s + _LOOK_EVERY_S:
