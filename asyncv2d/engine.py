@@ -15,7 +15,7 @@ from asyncv2d.config import Config
 from asyncv2d.fetching import open_fetchers
 from asyncv2d.pipeline import Pipeline, Stage
 from asyncv2d.plan import Plan
-from asyncv2d.ports import FetchContext
+from asyncv2d.ports import FetchContext, Pauses
 from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.subsampling import Subsampling
 from asyncv2d.types import INLINE_BYTES, Cause, Processed
@@ -37,16 +37,30 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    config: Config, plan: Plan, folders: SpoolFolders, *, save_caption: bool
+    config: Config,
+    plan: Plan,
+    folders: SpoolFolders,
+    *,
+    save_caption: bool,
+    pauses: Pauses | None = None,
 ) -> AsyncIterator[Engine]:
-    """Start the workers and build the pipeline. ``folders`` are the engine's own."""
+    """Start the workers and build the pipeline. ``folders`` are the engine's own.
+
+    ``pauses`` connects it with other engines that ask the same hosts.
+    """
     distribution = config.distribution
     budget = ByteBudget(distribution.loop_budget)
     disk = ByteBudget(_disk_room(folders.large) // distribution.loop_count)
     # Most files that are kept as they are never get to a worker, so they need not be files.
     inline_bytes = _KEPT_INLINE_BYTES if plan.keeps_files else INLINE_BYTES
     spool = Spool(folders, budget, disk, inline_bytes)
-    context = FetchContext(spool, distribution.loop_downloads, wants=plan.modalities)
+    context = FetchContext(
+        spool,
+        distribution.loop_downloads,
+        wants=plan.modalities,
+        share=1 / distribution.loop_count,
+        pauses=pauses or Pauses(),
+    )
     warm_up, at_once = partial(prepare, plan), not plan.keeps_files
     async with open_pool(distribution.worker_count, warm_up, at_once=at_once) as pool:
         work = Subsampling(config, plan, pool, folders.fast, save_caption=save_caption)

@@ -39,7 +39,7 @@ async def open_fetchers(
     config: Config, context: FetchContext
 ) -> AsyncIterator[Callable[[Row], Awaitable[Fetched]]]:
     """All fetchers; the result fetches one row by whichever it needs."""
-    context = replace(equipped(context), share=1 / config.distribution.loop_count)
+    context = equipped(context)
     async with AsyncExitStack() as stack:
         fetchers = {name: _fetcher(name, config) for name in names("fetch")}
         opened = {

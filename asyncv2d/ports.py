@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -109,13 +109,39 @@ class Workers(Protocol):
 OpenWorkers = Callable[[int, Callable[[], object]], AbstractAsyncContextManager[Workers]]
 
 
+class Pauses:
+    """The pauses that hosts ask for: whoever hears of one tells all others who ask that host.
+
+    These are the other clients of this process, and by ``send`` the other loops of the run.
+    """
+
+    def __init__(self, send: Callable[[str, float], None] | None = None) -> None:
+        self._send = send
+        self._listeners: list[Callable[[str, float], None]] = []
+
+    def listen(self, heard: Callable[[str, float], None]) -> None:
+        """Call ``heard`` with the host and the seconds of each pause."""
+        self._listeners.append(heard)
+
+    def tell(self, host: str, seconds: float) -> None:
+        """A host asked for a pause here."""
+        self.heard(host, seconds)
+        if self._send is not None:
+            self._send(host, seconds)
+
+    def heard(self, host: str, seconds: float) -> None:
+        """A host asked for a pause, here or elsewhere."""
+        for listener in self._listeners:
+            listener(host, seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class FetchContext:
     """What a fetcher may use while it is open.
 
     ``folder`` makes folders in the spool. ``workers`` starts so many processes, each of which calls
     a function first. ``wants`` is what the job can use of a row (nothing: its metadata alone), and
-    ``share`` this process's part of what the job may do in a time.
+    ``share`` this process's part of what the job may do in a time. ``pauses`` are told to all.
     """
 
     spool: Spool
@@ -124,6 +150,7 @@ class FetchContext:
     workers: OpenWorkers | None = None
     wants: frozenset[Modality] = frozenset({"video", "audio"})
     share: float = 1.0
+    pauses: Pauses = field(default_factory=Pauses)
 
 
 Fetch = Callable[[Row], Awaitable[Fetched]]

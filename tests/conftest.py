@@ -35,6 +35,7 @@ _LONGEST_BLOCK_S = 1.0
 _DEADLINE_S = 60.0
 _POLL_S = 0.02
 _DRIP_S = 0.02
+_REST_S = 4
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -139,6 +140,9 @@ class Server:
         self.hits: Counter[str] = Counter()
         self.headers: defaultdict[str, list[Mapping[str, str]]] = defaultdict(list)
         self.robots: dict[str, tuple[int, str]] = {}
+        self.disturbed = 0
+        self._rest_from: float | None = None
+        self._rest_until: float | None = None
         self.address = ""
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -213,6 +217,7 @@ class Server:
             "/with/{name}": self._with,
             "/busy/{times}/{status}/{name}": self._busy,
             "/to": self._to,
+            "/resting/{name}": self._resting,
             "/packed/{way}/{name}": self._packed,
             "/cookie/{name}": self._cookie,
             "/robots.txt": self._robots_txt,
@@ -327,6 +332,22 @@ class Server:
         response = web.Response(body=self._video(request), content_type="video/mp4")
         response.headers.extend(request.query)
         return response
+
+    async def _resting(self, request: web.Request) -> web.StreamResponse:
+        """Answer slowly, and once ask for a pause; ``disturbed`` counts those who ask in it.
+
+        Those that come in its first half may not have heard of it yet.
+        """
+        now = self._loop.time()
+        self._rest_from = self._rest_from or now + 0.5
+        if self._rest_until is None and now > self._rest_from:
+            self._rest_until = now + _REST_S
+            raise web.HTTPTooManyRequests(headers={"Retry-After": str(_REST_S)})
+        if self._rest_until is not None:
+            self.disturbed += self._rest_until - _REST_S / 2 < now < self._rest_until
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), 0.1)
+        return await self._ok(request)
 
     async def _busy(self, request: web.Request) -> web.StreamResponse:
         if self.hits[request.path_qs] <= int(request.match_info["times"]):

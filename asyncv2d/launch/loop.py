@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 from anyio.streams.file import FileWriteStream
 
 from asyncv2d.engine import Engine, open_engine
 from asyncv2d.job import Job
 from asyncv2d.launch import protocol
+from asyncv2d.ports import Pauses
 from asyncv2d.progress import snapshot
 from asyncv2d.publish import open_site
 from asyncv2d.record import outcome_line
@@ -39,6 +40,8 @@ class LoopProcess:
         self._lock = anyio.Lock()
         self._give, self._shards = anyio.create_memory_object_stream[ShardSpec | None](1)
         self._drain = anyio.Event()
+        self._pauses = Pauses(self._tell_pause)
+        self._tasks: TaskGroup
 
     async def run(self) -> None:
         """Run the job that the launcher sends, until it has no more shards."""
@@ -50,6 +53,7 @@ class LoopProcess:
             folder = Path(first["folder"])
             spool = SpoolFolders(Path(first["spool"]["fast"]), Path(first["spool"]["large"]))
             async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
                 tasks.start_soon(self._listen, tasks.cancel_scope)
                 try:
                     await self._run_job(job, spool, folder, first["identity"])
@@ -66,7 +70,9 @@ class LoopProcess:
         site = open_site(job, reader.column_types(), folder, identity)
         source = partial(table_rows, reader=reader, specs=self._specs())
         watch = None if job.outcomes is None else self._tell_outcome
-        engine_context = open_engine(job.built, job.plan, spool, save_caption=job.save_caption)
+        engine_context = open_engine(
+            job.built, job.plan, spool, save_caption=job.save_caption, pauses=self._pauses
+        )
         async with engine_context as engine, anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell_progress, engine)
             async with run_shards(engine, site, source, drain=self._drain, watch=watch) as reports:
@@ -74,6 +80,9 @@ class LoopProcess:
                     await self._say({"report": report.to_json()})
             await self._say({"progress": snapshot(engine)})
             tasks.cancel_scope.cancel()
+
+    def _tell_pause(self, host: str, seconds: float) -> None:
+        self._tasks.start_soon(self._say, {"pause": [host, seconds]})
 
     async def _tell_outcome(self, outcome: Outcome[Processed]) -> None:
         await self._say({"outcome": outcome_line(outcome)})
@@ -94,6 +103,8 @@ class LoopProcess:
                 await self._give.send(None)
             elif "drain" in message:
                 self._drain.set()
+            elif "pause" in message:
+                self._pauses.heard(*message["pause"])
         scope.cancel()  # the launcher is gone, or wants it to end now
 
     async def _tell_progress(self, engine: Engine) -> None:

@@ -27,12 +27,14 @@ class ProcessesLauncher:
     async def run(self, mission: Mission, shards: ShardQueue, control: Control) -> None:
         """Run all shards."""
         states: dict[int, Mapping[str, Any]] = {}
+        places: list[_Place] = []
         async with anyio.create_task_group() as tasks:
             for number in range(mission.job.built.distribution.loop_count):
                 if number > 0 and not await shards.has(number + 1):
                     return  # there is no work for more
                 spare = mission.spare if number == 0 else None
-                place = _Place(number, mission, shards, control, states, spare)
+                place = _Place(number, mission, shards, control, states, places, spare)
+                places.append(place)
                 tasks.start_soon(place.keep_running)
 
 
@@ -46,6 +48,7 @@ class _Place:
         shards: ShardQueue,
         control: Control,
         states: dict[int, Mapping[str, Any]],
+        places: list[_Place],
         spare: Process | None,
     ) -> None:
         self._number = number
@@ -53,6 +56,8 @@ class _Place:
         self._shards = shards
         self._control = control
         self._states = states
+        self._places = places
+        self._process: Process | None = None
         self._spare = spare
         self._in_hand: set[int] = set()
         self._deaths = 0
@@ -77,6 +82,7 @@ class _Place:
         try:
             await self._converse(process)
         finally:
+            self._process = None
             await _end(process)
         return process.returncode if process.returncode is not None else -1
 
@@ -84,11 +90,14 @@ class _Place:
         assert process.stdout is not None
         async with anyio.create_task_group() as tasks:
             await self._send(process, self._greeting())
+            self._process = process
             tasks.start_soon(self._pass_on_drain, process)
             async with aclosing(protocol.messages(process.stdout)) as incoming:
                 while (message := await _next_message(incoming)) is not None:
                     if "want" in message:  # beside: the answer may depend on reports
                         tasks.start_soon(self._give, process)
+                    elif "pause" in message:
+                        tasks.start_soon(self._pass_on, message)
                     else:
                         await self._handle(message)
             tasks.cancel_scope.cancel()
@@ -125,6 +134,12 @@ class _Place:
         else:
             self._in_hand.add(spec.id)
             await self._send(process, {"shard": asdict(spec)})
+
+    async def _pass_on(self, message: Mapping[str, Any]) -> None:
+        """Tell all other loops."""
+        for place in self._places:
+            if place is not self and place._process is not None:
+                await self._send(place._process, message)
 
     async def _pass_on_drain(self, process: Process) -> None:
         await self._control.drain.wait()

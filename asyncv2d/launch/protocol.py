@@ -1,9 +1,10 @@
 """What a launcher and its loop processes say to each other: JSON, one message a line.
 
 launcher → loop: the job first, then ``{"shard": …}`` or ``{"end": true}`` for each ``want``, and
-``{"drain": true}`` at any time. The launcher's end of the pipe closing means: cancel.
+``{"drain": true}`` and ``{"pause": …}`` at any time after that. The launcher's end of the pipe
+closing means: cancel.
 loop → launcher: ``{"want": true}``, ``{"report": …}``, ``{"progress": …}``, ``{"error": …}``,
-and ``{"outcome": …}`` where these are wanted.
+``{"pause": …}``, which is for all other loops, and ``{"outcome": …}`` where these are wanted.
 """
 
 from __future__ import annotations

@@ -545,6 +545,22 @@ def test_no_room(job: Job, server: Server, until: Until) -> None:
     assert not list(job.tmp_dir.glob("*"))
 
 
+def test_all_loops_heed_the_pause_that_one_was_asked_for(
+    command: Command, server: Server, tmp_path: Path
+) -> None:
+    """After Retry-After nobody asks the host until then, but for what was under way."""
+    rows = [server.url(f"resting/short.mp4?{number}") for number in range(120)]
+    (tmp_path / "urls.txt").write_text("\n".join(rows))
+    run = command.run(
+        *("download", tmp_path / "urls.txt", "--output_folder", tmp_path / "out"),
+        *("--set", "storage.number_sample_per_shard=60", "--set", "distribution.loops=2"),
+        *("--set", "reading.host_connections=4"),
+    )
+    assert run.code == 0
+    assert "120 rows: 120 ok" in run.err
+    assert server.disturbed == 0
+
+
 def test_a_mistake_leaves_no_process(command: Command, tmp_path: Path) -> None:
     """A process that was started before the arguments were read is gone with the command."""
     mark = uuid.uuid4().hex

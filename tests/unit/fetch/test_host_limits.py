@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from asyncv2d.ports import Pauses
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._hosts import limits as host_limits
 from asyncv2d_stages.fetch._hosts.limits import (
@@ -123,6 +124,22 @@ async def test_a_pause_is_one_hosts() -> None:
     await fail(hosts, BUSY, 1, pause_s=60)
     assert await at_once(hosts) == 0
     assert await at_once(hosts, "b:80") == 4
+
+
+async def test_a_pause_is_told_to_others_who_ask_the_host() -> None:
+    """They leave it alone for as long, unless that is beyond the patience of their rows."""
+    sent: list[tuple[str, float]] = []
+    pauses = Pauses(lambda host, seconds: sent.append((host, seconds)))
+    one, other = (Hosts(Limits(most=4, patience_s=60), pauses.tell) for _ in range(2))
+    for hosts in (one, other):
+        pauses.listen(hosts.pause)
+    assert await at_once(other) == 4
+    await fail(one, BUSY, 1, pause_s=30)
+    assert sent == [("a:80", 30)]
+    assert await at_once(one) == await at_once(other) == 0
+    assert await at_once(other, "b:80") == 4
+    pauses.heard("b:80", 61)
+    assert await at_once(other, "b:80") == 4
 
 
 async def test_after_a_pause() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -94,8 +94,11 @@ class Host:
 class Hosts:
     """All hosts: ``turn`` waits until one may be asked."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self, limits: Limits, tell_pause: Callable[[str, float], None] | None = None
+    ) -> None:
         self._limits = limits
+        self._tell_pause = tell_pause
         self._used: dict[str, Host] = {}
         self._idle: OrderedDict[str, Host] = OrderedDict()
         self._most_waiting = max(_LEAST_WAITING, 2 * limits.most)
@@ -109,6 +112,19 @@ class Hosts:
         """Whether others ask or wait for this host now."""
         host = self._used.get(place)
         return host is not None and host.active + len(host.waiting) > 1
+
+    def pause(self, place: str, pause_s: float) -> None:
+        """Leave a host alone that asked others for so many seconds of rest.
+
+        For longer than rows may wait: it will say so itself, and how.
+        """
+        if pause_s > self._limits.patience_s:
+            return
+        now = _now()
+        host = self._host(place)
+        host.paused_at, host.is_on_trial = now, True
+        host.paused_until = max(host.paused_until, now + pause_s)
+        self._settle(host)
 
     def slow_down(self, place: str, interval_s: float) -> None:
         """Leave at least so much time between two requests from now on."""
@@ -248,6 +264,8 @@ class Hosts:
             host.paused_until = max(host.paused_until, now + min(pause_s or 0.0, _LONGEST_AWAY_S))
         elif pause_s is not None:
             self._pause(host, now, pause_s)
+            if self._tell_pause is not None:
+                self._tell_pause(host.place, pause_s)
         elif host.failures >= _FAILURES:
             longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**host.pauses)
             self._pause(host, now, random.uniform(longest / 2, longest))

@@ -41,7 +41,8 @@ async def open_client(settings: HttpFetcher, context: FetchContext) -> AsyncIter
         open_lookup(policy, dns_s, family(settings), proxy_host(settings)) as lookup,
         open_session(settings, lookup) as session,
     ):
-        hosts = Hosts(_limits(settings, context))
+        hosts = Hosts(_limits(settings, context), context.pauses.tell)
+        context.pauses.listen(hosts.pause)
         slots = Slots(context.concurrency)
         exchange = Exchange(settings, session, hosts, context.concurrency)
         way = Way(policy, None if settings.proxy else lookup)
