@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import logging
@@ -634,6 +635,14 @@ def _free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _clients_of_stores_are_closed() -> Iterator[None]:
+    """S3fs closes a forgotten client on whatever event loop runs then: better on none."""
+    yield
+    if "s3fs" in sys.modules:
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
