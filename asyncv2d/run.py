@@ -17,6 +17,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import Process
 
+from asyncv2d.child import kill
 from asyncv2d.job import Job
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
 from asyncv2d.launch.processes import ProcessesLauncher
@@ -146,6 +147,8 @@ class _Run:
             f" {settings.loop_budget >> 20} MiB for bodies in flight"
         )
         queue = ShardQueue(self._to_do(shards), job.max_shard_retry, self._control)
+        if settings.distributor == "inline" and mission.spare is not None:
+            await kill(mission.spare)
         launcher = _LAUNCHERS[settings.distributor]()
         await self._run(launcher.run(mission, queue, self._control))
         return self._summary

@@ -32,6 +32,8 @@ def of_status(status: int) -> Cause:
         return _STATUS[status]
     if status >= 500:
         return Cause.HTTP_5XX
+    if status < 300:
+        return Cause.CONNECT  # such as 101: no answer to what was asked
     return Cause.HTTP_4XX if status >= 400 else Cause.REDIRECTS
 
 
