@@ -190,16 +190,19 @@ class Exchange:
         Where it cannot make sense of an answer's middle, aiohttp neither says so nor looks at the
         clock any more: the one is looked for here every second, and so is the other.
         """
+        content = response.content
+        if (piece := content.read_nowait()) or content.at_eof():
+            return piece
         protocol = response.connection.protocol if response.connection else None
         begin = asyncio.get_running_loop().time()
         while True:
             try:
                 async with asyncio.timeout(_LOOK_EVERY_S):
-                    return await response.content.readany()
+                    return await content.readany()
             except TimeoutError as error:
                 if type(error) is not TimeoutError:  # aiohttp's own
                     raise
-            if response.content.exception() is not None:
+            if content.exception() is not None:
                 continue  # it is raised now
             if protocol is not None and (protocol.exception() or not protocol.connected):
                 raise ItemError(Cause.TRUNCATED, "the answer cannot be read on")
