@@ -159,6 +159,6 @@ def _readable(path: str) -> Iterator[None]:
     except ImportError as error:
         scheme = path.partition("://")[0]
         raise UserError(f"{path}: {missing_driver(scheme, error)}") from error
-    except Exception as error:  # drivers' errors have no base in common
+    except Exception as error:  # drivers have no base in common; mistakes were raised above
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot read the input: {reason}") from error

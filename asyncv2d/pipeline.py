@@ -225,7 +225,7 @@ async def _apply(
         raise
     except ItemError as error:
         return Failed(row, stage.name, error.cause, error.detail, error.attempts, error.facts)
-    except Exception as error:  # noqa: BLE001 — a bug costs its row, not the run
+    except Exception as error:  # noqa: BLE001 — in the ledger, with its traceback
         detail = "".join(traceback.format_exception(error))
         return Failed(row, stage.name, Cause.BUG, detail)
     return Failed(row, stage.name, stage.timeout_cause, f"not done in {stage.timeout_s:g} s")

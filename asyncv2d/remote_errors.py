@@ -29,7 +29,7 @@ def in_clear_words(place: Callable[[], str], prefix: str = "") -> Iterator[None]
         yield
     except (RunError, *MISTAKES):
         raise
-    except Exception as error:  # botocore's, google's, azure's … have no base in common
+    except Exception as error:  # drivers have no base in common; mistakes were raised above
         raise _translated(error, f"{place()}: {prefix}") from error
 
 

@@ -36,7 +36,7 @@ def explaining(url: str) -> Iterator[None]:
     except ImportError as error:
         detail = missing_driver(url.partition("://")[0], error)
         raise ItemError(Cause.NOT_INSTALLED, detail) from error
-    except Exception as error:  # drivers' errors have no base in common
+    except Exception as error:  # drivers have no base in common; mistakes were raised above
         status = status_of(error)
         text = redacted(" ".join(str(error).split()) or type(error).__name__)[:_LONGEST]
         raise ItemError(_cause(error, status), text, http_status=status) from error

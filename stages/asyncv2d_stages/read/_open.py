@@ -36,7 +36,7 @@ def reading(path: str) -> Iterator[None]:
         yield
     except (UserError, *MISTAKES):
         raise
-    except Exception as error:  # drivers' errors have no base in common
+    except Exception as error:  # drivers have no base in common; mistakes were raised above
         raise cannot_read(path, error) from error
 
 

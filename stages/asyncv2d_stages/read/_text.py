@@ -187,7 +187,7 @@ class Text(Iterator[str]):
             block = self._read(BUFFER)
         except MISTAKES:
             raise
-        except Exception as error:  # a decompressor's, or a driver's: these have no base in common
+        except Exception as error:  # no base in common here either; it is told, or raised
             self.damage = damage(error) if self._is_compressed else None
             if self.damage is None:
                 raise cannot_read(self.path, error) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncv2d.types import Cause
+from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._http.consent import product_token, refusal
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class TestDownloads:
                     blob, _ = await client.download(server.url(path))
                     blob.close()
                     causes.append(None)
-                except Exception as error:  # noqa: BLE001
-                    causes.append(getattr(error, "cause", None))
+                except ItemError as error:
+                    causes.append(error.cause)
         return causes
 
     @pytest.mark.parametrize(
