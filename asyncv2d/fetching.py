@@ -138,12 +138,16 @@ class _Routes:
         try:
             return await fetch_page(row)
         except ItemError as error:
-            raise _of_both(page, error) from None
+            raise _of_both(page, error, is_page_link=not _is_media_link(row.url)) from None
 
 
-def _of_both(page: ItemError, error: ItemError) -> ItemError:
-    """A page was there, and then no video in it; that its host has no address is no news either."""
-    if error.cause in (Cause.NOT_MEDIA, Cause.DNS):
+def _of_both(page: ItemError, error: ItemError, *, is_page_link: bool) -> ItemError:
+    """A page was there, and then no video in it; that its host has no address is no news either.
+
+    Nor is it that pages need a package, where the URL said that it is a media file.
+    """
+    no_news = (Cause.NOT_MEDIA, Cause.DNS, *(() if is_page_link else (Cause.NOT_INSTALLED,)))
+    if error.cause in no_news:
         error.cause = page.cause
         error.detail = f"{page.detail}; {error.detail}"
         error.facts = {**page.facts, **error.facts}

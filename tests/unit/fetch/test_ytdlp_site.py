@@ -525,6 +525,9 @@ class TestRoutes:
         assert isinstance(page, ItemError)
         assert page.cause is Cause.NOT_INSTALLED
         assert "pip install 'asyncv2d[ytdlp]'" in page.detail
+        disguised = await self.fetch(spool, site.url("File:film.webm"))
+        assert isinstance(disguised, ItemError)
+        assert disguised.cause is Cause.NOT_MEDIA
         got = await self.fetch(spool, site.url("made.mp4"))
         assert isinstance(got, Fetched), got
         got.close()
