@@ -68,13 +68,12 @@ def _jobs(text: str) -> list[Job]:
 
 def _measure(options: argparse.Namespace, folder: Path) -> str:
     tools = _tools(options)
-    paths = find_videos(options.videos) if options.videos else make_videos(folder)
-    if not paths:
+    videos = _videos(find_videos(options.videos) if options.videos else make_videos(folder))
+    if not videos:
         raise SystemExit(f"no videos in {options.videos}")
-    videos = [look_at(path) for path in paths]
     facts = _facts(options, tools, videos)
     runs: dict[tuple[str, str], list[Run]] = {}
-    with serving([path.resolve() for path in paths]) as address:
+    with serving([video.path.resolve() for video in videos]) as address:
         lines = rows(videos, address, options.copies)
         table = folder / "videos.parquet"
         write_table(table, lines)
@@ -91,6 +90,17 @@ def _measure(options: argparse.Namespace, folder: Path) -> str:
             if options.output is not None:  # after each round: a run takes long
                 write(options.output, text)
     return text
+
+
+def _videos(paths: Sequence[Path]) -> Sequence[Video]:
+    videos = []
+    for path in paths:
+        video = look_at(path)
+        if video is None:
+            print(f"{path} is left out: no video whose length is known", file=sys.stderr)
+        else:
+            videos.append(video)
+    return videos
 
 
 def _tools(options: argparse.Namespace) -> Sequence[Tool]:

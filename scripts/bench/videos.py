@@ -66,11 +66,15 @@ def find_videos(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
 
 
-def look_at(path: Path) -> Video:
-    """Read the headers of a file."""
-    with av.open(str(path)) as container:
+def look_at(path: Path) -> Video | None:
+    """Read the headers of a file; None where they are not those of a video of known length."""
+    try:
+        container = av.open(str(path))
+    except av.FFmpegError:
+        return None
+    with container:
         if not container.streams.video or not container.duration:
-            raise SystemExit(f"{path}: not a video whose length is known")
+            return None
         picture, sound = container.streams.video[0], container.streams.audio
         return Video(
             path,
