@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 from asyncv2d.media import FilterStep, Size, VideoFilter
 
 _RGB = 0  # AVCOL_SPC_RGB
+_LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
 
 class FilterChain:
@@ -92,13 +93,20 @@ def _source(frame: VideoFrame) -> str:
     )
 
 
-def _graph(frame: VideoFrame, steps: Sequence[FilterStep], pixel_format: str) -> Graph:
-    graph = Graph()
-    last = graph.add("buffer", _source(frame))
+def _to_limited_range(frame: VideoFrame, pixel_format: str) -> Sequence[FilterStep]:
+    if frame.format.name == pixel_format and frame.color_range == _LIMITED_RANGE:
+        return ()
     # Pixels in RGB have no matrix; that of HD is the usual one for what they become.
     matrix = ":out_color_matrix=bt709" if frame.format.is_rgb else ""
+    return (FilterStep("scale", f"out_range=limited{matrix}"),)
+
+
+def _graph(frame: VideoFrame, steps: Sequence[FilterStep], pixel_format: str) -> Graph:
+    graph = Graph()
+    graph.threads = 1  # parallelism is across videos
+    last = graph.add("buffer", _source(frame))
     to_storage = [
-        FilterStep("scale", f"out_range=limited{matrix}"),
+        *_to_limited_range(frame, pixel_format),
         FilterStep("format", pixel_format),
         FilterStep("setsar", "1"),
         FilterStep("buffersink", ""),

@@ -133,15 +133,19 @@ def _always(body: bytes, kind: str) -> Callable[[web.Request], Awaitable[web.Str
 class Server:
     """A real server on this machine which misbehaves as its paths say, and counts requests.
 
+    ``most_at_once`` is by the name under which it was asked.
+
     ``/ok/NAME`` is the made video; see ``_routes`` for the faults.
     """
 
     def __init__(self, videos: Mapping[str, bytes]) -> None:
         self.videos = dict(videos)
         self.hits: Counter[str] = Counter()
+        self.most_at_once: Counter[str] = Counter()
         self.headers: defaultdict[str, list[Mapping[str, str]]] = defaultdict(list)
         self.robots: dict[str, tuple[int, str]] = {}
         self.disturbed = 0
+        self._in_hand: Counter[str] = Counter()
         self._rest_from: float | None = None
         self._rest_until: float | None = None
         self.address = ""
@@ -231,7 +235,13 @@ class Server:
     ) -> web.StreamResponse:
         self.hits[request.path_qs] += 1
         self.headers[request.path_qs].append(dict(request.headers))
-        return await handler(request)
+        host = request.url.host or ""
+        self._in_hand[host] += 1
+        self.most_at_once[host] = max(self.most_at_once[host], self._in_hand[host])
+        try:
+            return await handler(request)
+        finally:
+            self._in_hand[host] -= 1
 
     def _video(self, request: web.Request) -> bytes:
         try:
