@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 _USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#]*@")
 _SECRET = re.compile(
@@ -20,3 +21,16 @@ def redacted(url: str) -> str:
     if "://" not in url:
         return url
     return _SECRET.sub(r"\1***", _USER.sub(r"\1***@", url))
+
+
+def without_user(text: str, url: str) -> str:
+    """``text`` about ``url`` without the user and password that it names, wherever they stand."""
+    found = _USER.search(url)
+    if found is None:
+        return text
+    user = found[0].removeprefix(found[1])  # up to the @
+    password = user.partition(":")[2].removesuffix("@")
+    text = text.replace(user, "***@")
+    for secret in {password, unquote(password)} - {""}:
+        text = text.replace(secret, "***")
+    return text

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asyncv2d.redact import redacted
+from asyncv2d.redact import redacted, without_user
 from asyncv2d.remote_errors import DENIED_NAMES, MISTAKES, missing_driver, status_of
 from asyncv2d.types import Cause, ItemError, RunError
 
@@ -21,6 +21,7 @@ _STATUS = {
 }
 _DENIED = (*DENIED_NAMES, "Authentication")
 _MISSING = ("NotFound", "NoSuchBucket", "NoSuchKey")
+_MALFORMED = ("ParamValidation", "InvalidArn")
 _LATE = ("Timeout", "TimedOut")
 _UNREACHED = ("Connect", "Endpoint", "Disconnected", "SSHException", "NoValidConnections")
 _LONGEST = 300
@@ -38,7 +39,8 @@ def explaining(url: str) -> Iterator[None]:
         raise ItemError(Cause.NOT_INSTALLED, detail) from error
     except Exception as error:  # drivers have no base in common; mistakes were raised above
         status = status_of(error)
-        text = redacted(" ".join(str(error).split()) or type(error).__name__)[:_LONGEST]
+        said = " ".join(str(error).split()) or type(error).__name__
+        text = without_user(redacted(said), url)[:_LONGEST]
         raise ItemError(_cause(error, status), text, http_status=status) from error
 
 
@@ -62,6 +64,7 @@ def _by_name(error: Exception) -> Cause:
     for marks, cause in (
         (_DENIED, Cause.HTTP_403),
         (_MISSING, Cause.NOT_FOUND),
+        (_MALFORMED, Cause.BAD_URL),
         (_LATE, Cause.TIMEOUT),
         (_UNREACHED, Cause.CONNECT),
     ):

@@ -56,6 +56,18 @@ async def test_an_answer_that_becomes_nonsense(downloads: Downloads) -> None:
     assert error.cause is Cause.TRUNCATED
 
 
+async def test_an_answer_to_something_else(downloads: Downloads) -> None:
+    """Such as a change of protocol is no web page, whatever type it has."""
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(head("101 Switching Protocols", Upgrade="x", Content_Type="text/html"))
+
+    async with answering(answer) as base:
+        error = await downloads.failure(f"{base}/a.mp4", retries=0)
+    assert error.cause is Cause.CONNECT
+    assert error.facts["http_status"] == 101
+
+
 async def test_nonsense_is_an_answer(downloads: Downloads, videos: Mapping[str, bytes]) -> None:
     """A host that answers some requests in no way that can be read is not given up for that."""
     video = videos["short.mp4"]

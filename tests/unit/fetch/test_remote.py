@@ -173,6 +173,19 @@ def test_secrets() -> None:
     assert caught.value.detail == "cannot reach ftp://***@example.com/a?token=***"
 
 
+async def test_secrets_in_a_store_s_name(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stay out of messages, too: there the driver takes them for the name of a bucket."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine")
+    error = await failure(downloads, "s3://me:secret@bucket/a.mp4")
+    assert error.cause is Cause.BAD_URL
+    assert "bucket" in error.detail
+    assert "secret" not in error.detail
+    assert "me:" not in error.detail
+
+
 async def test_s3(downloads: Downloads, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real server: what is there, what is not, and who may not look."""
     fsspec.filesystem("s3").pipe_file(f"{s3_url}/a b.mp4", BODY)

@@ -234,7 +234,7 @@ def _hear(response: aiohttp.ClientResponse, turn: Turn) -> None:
 
 
 def _check_status(response: aiohttp.ClientResponse) -> None:
-    if response.status >= 300:
+    if not 200 <= response.status < 300:
         raise _of_status(response)
     if response.status in (204, 205):
         raise ItemError(Cause.EMPTY, f"HTTP {response.status}: no content")

@@ -9,15 +9,13 @@ from typing import Any
 
 from asyncv2d.redact import redacted
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._http.causes import retry_after
+from asyncv2d_stages.fetch._http.causes import of_status, retry_after
 from asyncv2d_stages.fetch._ytdlp.guard import RefusedError
 
+# Where a site means more by a status than a server of files.
 _STATUS = {
     401: Cause.LOGIN_REQUIRED,
     402: Cause.LOGIN_REQUIRED,
-    403: Cause.HTTP_403,
-    404: Cause.HTTP_404,
-    410: Cause.HTTP_404,
     429: Cause.RATE_LIMITED,
     451: Cause.GEO_BLOCKED,
 }
@@ -135,16 +133,8 @@ def _cause(chain: list[BaseException], text: str, status: int | None) -> Cause:
         return Cause.RATE_LIMITED
     said = next((cause for cause, pattern in _PATTERNS if pattern.search(text)), None)
     if status is not None and (said is None or said is Cause.UNAVAILABLE):
-        return _of_status(status)
+        return _STATUS.get(status) or of_status(status)
     return said or _of_connection(chain, names)
-
-
-def _of_status(status: int) -> Cause:
-    if status in _STATUS:
-        return _STATUS[status]
-    if status >= 500:
-        return Cause.HTTP_5XX
-    return Cause.HTTP_4XX if status >= 400 else Cause.REDIRECTS
 
 
 def _of_connection(chain: list[BaseException], names: set[str]) -> Cause:
