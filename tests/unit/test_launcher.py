@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from threading import Event
+
+import anyio
 import pytest
+from anyio import to_thread
 
 from asyncv2d.launch.launcher import Control, ShardQueue
 from asyncv2d.types import ShardSpec
@@ -12,8 +17,35 @@ pytestmark = pytest.mark.anyio
 
 def queue(shards: int) -> ShardQueue:
     """A queue of so many shards."""
+    return queue_of(ShardSpec(number, "-", 0, 1) for number in range(shards))
+
+
+def queue_of(shards: Iterator[ShardSpec]) -> ShardQueue:
+    """A queue of these shards."""
     nothing = Control(lambda _: None, lambda _: None, lambda _: None)
-    return ShardQueue((ShardSpec(number, "-", 0, 1) for number in range(shards)), 0, nothing)
+    return ShardQueue(shards, 0, nothing)
+
+
+class SlowInput:
+    """An input whose shards are told only when they are released."""
+
+    def __init__(self) -> None:
+        self._asked, self._released = Event(), Event()
+
+    def shards(self, count: int) -> Iterator[ShardSpec]:
+        """So many shards."""
+        for number in range(count):
+            self._asked.set()
+            assert self._released.wait(60)
+            yield ShardSpec(number, "-", 0, 1)
+
+    async def is_read(self) -> None:
+        """Wait until somebody reads it."""
+        assert await to_thread.run_sync(self._asked.wait, 60)
+
+    def release(self) -> None:
+        """Tell all shards."""
+        self._released.set()
 
 
 async def test_shards_that_are_looked_for_are_still_handed_out_in_order() -> None:
@@ -31,3 +63,44 @@ async def test_shards_that_are_looked_for_are_still_handed_out_in_order() -> Non
         found.append(spec.id)
     assert found == [0, 1, 2]
     assert not await shards.has(1)
+
+
+@pytest.mark.parametrize("looked_for", [1, 2, 5])
+async def test_shards_that_are_taken_while_some_are_looked_for(looked_for: int) -> None:
+    """Each one is handed out once, though the input is read for both."""
+    slow, found = SlowInput(), list[ShardSpec | None]()
+    shards = queue_of(slow.shards(5))
+
+    async def take() -> None:
+        found.append(await shards.take())
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shards.has, looked_for)
+            try:
+                await slow.is_read()
+                for _ in range(3):
+                    tasks.start_soon(take)
+                await anyio.wait_all_tasks_blocked()
+            finally:
+                slow.release()
+        for _ in range(2):
+            await take()
+        assert sorted(spec.id for spec in found if spec is not None) == [0, 1, 2, 3, 4]
+        assert not await shards.has(1)
+
+
+async def test_looking_for_shards_reads_no_more_than_it_needs() -> None:
+    """What an input has beyond them is not asked for, and what is known is not asked for again."""
+    told = list[int]()
+
+    def endless() -> Iterator[ShardSpec]:
+        while True:
+            told.append(len(told))
+            yield ShardSpec(told[-1], "-", 0, 1)
+
+    shards = queue_of(endless())
+    assert await shards.has(3)
+    assert await shards.has(3)
+    assert await shards.has(2)
+    assert told == [0, 1, 2]
