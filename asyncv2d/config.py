@@ -162,9 +162,13 @@ class Distribution(Settings):
         loops = min(_cores(), _up(self.all_downloads, _DOWNLOADS_PER_LOOP))
         return self.model_copy(update={"loops": loops})
 
+    def in_loops(self, most: int) -> Distribution:
+        """In no more loops than ``most``."""
+        return self.model_copy(update={"loops": min(most, self.loop_count)})
+
     def in_one_loop(self) -> Distribution:
         """All of it in one loop, where there can be only one."""
-        return self.model_copy(update={"loops": 1})
+        return self.in_loops(1)
 
 
 class Config(Settings):

@@ -21,8 +21,12 @@ def field_docs(model: type[BaseModel]) -> Mapping[str, str]:
 
 
 def _documented(kind: type[BaseModel]) -> Iterator[tuple[str, str]]:
-    """The fields in the class's own source that have a string right below them."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    """The fields in the class's own source, if there is one, that have a string right below."""
+    try:
+        source = inspect.getsource(kind)
+        (definition,) = ast.parse(textwrap.dedent(source)).body
+    except (OSError, TypeError, SyntaxError):  # made by a program, or in a notebook
+        return
     assert isinstance(definition, ast.ClassDef)
     for field, below in pairwise(definition.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):

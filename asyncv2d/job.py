@@ -126,6 +126,9 @@ class Job(Settings):
         """The validated configuration, as this job is run."""
         config = configuration.build(self.config)
         distribution = config.distribution.for_plan(config.plan(self.encode_formats))
+        if config.reading.host_connections is not None:
+            # Each loop may ask a host for one thing at least.
+            distribution = distribution.in_loops(config.reading.host_connections)
         if self.reads_stdin or self.writes_stdout:
             distribution = distribution.in_one_loop()
         return config.model_copy(update={"distribution": distribution})

@@ -214,6 +214,8 @@ def _open(body: Body, head: bytes, truncated: bool) -> Iterator[InputContainer]:
             metadata_errors="replace",
             options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
         )
+    except (FileNotFoundError, PermissionError) as error:  # it went since it was looked at
+        raise ItemError(Cause.NOT_FOUND, f"the file cannot be read: {error.strerror}") from error
     except (av.FFmpegError, ValueError) as error:
         raise _unreadable(head, truncated, error) from error
     with container:

@@ -20,7 +20,7 @@ from asyncv2d.record import Lines, input_schema, ledger_lines, ledger_table, wit
 from asyncv2d.report import Figures, ShardReport, row_figures
 from asyncv2d.sites import Finished
 from asyncv2d.store import Store, open_store
-from asyncv2d.types import Ok, Row, ShardSpec
+from asyncv2d.types import Ok, Outcome, Processed, Row, ShardSpec
 
 _JOURNAL = "journal.jsonl"
 
@@ -110,11 +110,11 @@ class OpenShard:
         self._figures.add(entry.figures)
         self._lines.append(entry.lines(row))
 
-    def add(self, finished: Sequence[Finished]) -> None:
-        """Write the samples of rows, and note their lines for the ledger."""
+    def add(self, finished: Sequence[Finished]) -> Sequence[Outcome[Processed]]:
+        """Write the samples of rows, and note their lines for the ledger; gives the outcomes."""
         for outcome, seconds in finished:
             if self._writer is None or self._journal is None:  # given up
-                return
+                break
             position = self._journal.position
             if isinstance(outcome, Ok):
                 for sample in outcome.value.samples:
@@ -123,6 +123,7 @@ class OpenShard:
             self._journal.add(Entry(outcome.row.index, position, lines.own, figures))
             self._figures.add(figures)
             self._lines.append(lines)
+        return [outcome for outcome, _ in finished]
 
     def came_out(self, rows: int) -> None:
         """So many rows more have come out of the pipeline."""

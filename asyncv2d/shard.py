@@ -134,11 +134,12 @@ class ShardRun:
             by_shard[self._open[row.shard]].append((outcome, round(seconds, 3)))
         try:
             for shard, finished in by_shard.items():
+                ended: Sequence[Outcome[Processed]] = [outcome for outcome, _ in finished]
                 with costs_at_most(shard, "cannot write"):
-                    await self._threads.run(shard.add, finished)
-            if self._watch is not None:
-                for outcome in outcomes:
-                    await self._watch(outcome)
+                    ended = await self._threads.run(shard.add, finished)
+                if self._watch is not None:
+                    for outcome in ended:
+                        await self._watch(outcome)
         finally:
             for outcome in outcomes:
                 _close(outcome)

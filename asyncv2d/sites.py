@@ -37,8 +37,8 @@ class Shard(Protocol):
     def restore(self, row: Row) -> None:
         """Take a row as it was finished before."""
 
-    def add(self, finished: Sequence[Finished]) -> None:
-        """Take outcomes of rows, each with the seconds it took."""
+    def add(self, finished: Sequence[Finished]) -> Sequence[Outcome[Processed]]:
+        """Take outcomes of rows, each with the seconds it took; gives them as they ended."""
 
     def came_out(self, rows: int) -> None:
         """So many rows more have come out of the pipeline, and were taken or given up."""

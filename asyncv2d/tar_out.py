@@ -13,7 +13,16 @@ from asyncv2d.job import Job
 from asyncv2d.ports import StreamShard
 from asyncv2d.report import Figures, ShardReport, row_figures
 from asyncv2d.sites import Finished
-from asyncv2d.types import Ok, Row, RunError, ShardSpec
+from asyncv2d.types import (
+    Cause,
+    Failed,
+    Ok,
+    Outcome,
+    Processed,
+    Row,
+    RunError,
+    ShardSpec,
+)
 
 
 class ReaderGoneError(RunError):
@@ -68,13 +77,18 @@ class StreamedShard:
     def restore(self, row: Row) -> None:
         """Never needed."""
 
-    def add(self, finished: Sequence[Finished]) -> None:
-        """Hand on the samples of rows. Raises ReaderGoneError where nobody takes them."""
+    def add(self, finished: Sequence[Finished]) -> Sequence[Outcome[Processed]]:
+        """Hand on the samples of rows; those whose files are gone fail.
+
+        Raises ReaderGoneError where nobody takes them.
+        """
+        outcomes = [_as_it_is(outcome) for outcome, _ in finished]
         try:
-            for outcome, _ in finished:
+            for outcome in outcomes:
                 for sample in outcome.value.samples if isinstance(outcome, Ok) else ():
                     self._writer.write(sample)
                 self._figures.add(row_figures(outcome))
+            return outcomes
         except BrokenPipeError as error:
             raise ReaderGoneError("whoever read the output went away") from error
         except OSError as error:
@@ -101,3 +115,18 @@ class StreamedShard:
     def report(self) -> ShardReport:
         """The report as of now."""
         return ShardReport(self.id, self._figures, self._started, time.time(), self.error)
+
+
+def _as_it_is(outcome: Outcome[Processed]) -> Outcome[Processed]:
+    """A failure where a file of the user's went after it was looked at.
+
+    What is in the tar already cannot be taken back, so this is found out before.
+    """
+    try:
+        for sample in outcome.value.samples if isinstance(outcome, Ok) else ():
+            for body in sample.parts.values():
+                body.open().close()
+    except OSError as error:
+        detail = f"the file cannot be read: {error.strerror}"
+        return Failed(outcome.row, "write", Cause.NOT_FOUND, detail)
+    return outcome

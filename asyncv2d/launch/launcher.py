@@ -87,10 +87,11 @@ class ShardQueue:
     async def has(self, count: int) -> bool:
         """Whether so many shards are still to be taken, as far as is known now."""
         while len(self._ahead) < count:
-            spec = await self._read()
-            if spec is None:
-                return False
-            self._ahead.append(spec)
+            async with self._reading:
+                spec = await self._read()
+                if spec is None:
+                    return False
+                self._ahead.append(spec)
         return True
 
     async def done(self, report: Mapping[str, Any]) -> None:
@@ -110,8 +111,8 @@ class ShardQueue:
     async def _next(self) -> ShardSpec | None:
         if self._again:
             return self._again.pop()
-        return self._ahead.popleft() if self._ahead else await self._read()
+        async with self._reading:  # what is being read for ``has`` comes first
+            return self._ahead.popleft() if self._ahead else await self._read()
 
     async def _read(self) -> ShardSpec | None:
-        async with self._reading:
-            return await to_thread.run_sync(next, self._shards, None)
+        return await to_thread.run_sync(next, self._shards, None)

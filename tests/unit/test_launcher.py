@@ -90,6 +90,26 @@ async def test_shards_that_are_taken_while_some_are_looked_for(looked_for: int) 
         assert not await shards.has(1)
 
 
+async def test_the_last_shard_is_taken_while_it_is_looked_for() -> None:
+    """That it is being read for somebody else does not mean that there is none."""
+    slow, found = SlowInput(), list[ShardSpec | None]()
+    shards = queue_of(slow.shards(1))
+
+    async def take() -> None:
+        found.append(await shards.take())
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shards.has, 2)
+            try:
+                await slow.is_read()
+                tasks.start_soon(take)
+                await anyio.wait_all_tasks_blocked()
+            finally:
+                slow.release()
+    assert found == [ShardSpec(0, "-", 0, 1)]
+
+
 async def test_looking_for_shards_reads_no_more_than_it_needs() -> None:
     """What an input has beyond them is not asked for, and what is known is not asked for again."""
     told = list[int]()

@@ -98,14 +98,12 @@ class _Files:
         scheme = url.partition("://")[0].lower()
         if scheme not in self._schemes or "::" in url:
             raise ItemError(Cause.BAD_URL, "not a URL of one file in a store")
-        limit = self._settings.total_timeout
-        with anyio.move_on_after(limit):
-            async with self._spool.body() as body:
-                await self._read(url, scheme, body)
-                return await body.finish()
-        raise ItemError(Cause.TIMEOUT, f"not read within total_timeout ({limit:g} s)")
+        calls = _Calls(url, self._settings, self._places, self._threads)
+        async with self._spool.body() as body:
+            await self._read(url, scheme, body, calls)
+            return await body.finish()
 
-    async def _check_host(self, url: str, scheme: str) -> None:
+    async def _check_host(self, url: str, scheme: str, calls: _Calls) -> None:
         """Refuse a public name that leads to a machine of this network."""
         if scheme not in _WITH_HOST:
             return
@@ -114,22 +112,22 @@ class _Files:
             policy = Policy(self._settings.private_addresses)
             policy.check_host(host, from_local=True)
         if plain_address(host) is None:
-            found = await self._blocking(url, partial(socket.getaddrinfo, host, None))
+            found = await calls.run(partial(socket.getaddrinfo, host, None))
             for address in {str(entry[4][0]) for entry in found}:
                 if not policy.allows(host, address):
                     raise forbidden(host, address)
 
-    async def _read(self, url: str, scheme: str, body: BodyWriter) -> None:
-        await self._check_host(url, scheme)
+    async def _read(self, url: str, scheme: str, body: BodyWriter, calls: _Calls) -> None:
+        await self._check_host(url, scheme, calls)
         arguments = _client_arguments(scheme, self._settings.timeout)
-        file, size = await self._blocking(url, partial(_open, url, scheme, arguments))
+        file, size = await calls.run(partial(_open, url, scheme, arguments))
         try:
             if size is not None:
                 self._check(size)
                 if not body.fits(size):
                     await body.reserve(size)
             received = 0
-            while chunk := await self._blocking(url, partial(file.read, _CHUNK)):
+            while chunk := await calls.run(partial(file.read, _CHUNK)):
                 received += len(chunk)
                 self._check(received)
                 await body.write(chunk)
@@ -146,16 +144,41 @@ class _Files:
         if most is not None and size > most:
             raise ItemError(Cause.TOO_LARGE, f"the body is larger than max_bytes ({most})")
 
-    async def _blocking(self, url: str, call: Callable[[], T]) -> T:
-        """Run a driver's call in a thread; one that takes too long is left to itself."""
-        limit = self._settings.timeout
-        async with self._places:  # the wait for a thread is none for the store
-            return await self._within(limit, url, call)
 
-    async def _within(self, limit: float, url: str, call: Callable[[], T]) -> T:
-        with explaining(url):
+class _Calls:
+    """A driver's calls for one attempt, in threads. One that takes too long is left to itself.
+
+    Waiting for a thread, or for room for what came, is none for the store: no limit counts it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: RemoteFetcher,
+        places: anyio.Semaphore,
+        threads: anyio.CapacityLimiter,
+    ) -> None:
+        self._url = url
+        self._limit = settings.timeout
+        self._total = self._left = settings.total_timeout
+        self._places = places
+        self._threads = threads
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Run a call. Raises ItemError: stalled, timeout, or what the driver's error means."""
+        async with self._places:
+            begin = anyio.current_time()
+            try:
+                return await self._within(min(self._limit, self._left), call)
+            finally:
+                self._left -= anyio.current_time() - begin
+
+    async def _within(self, limit: float, call: Callable[[], T]) -> T:
+        with explaining(self._url):
             with anyio.move_on_after(limit):
                 return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+            if limit < self._limit:
+                raise ItemError(Cause.TIMEOUT, f"not read within total_timeout ({self._total:g} s)")
             raise ItemError(Cause.STALLED, f"no byte came for {limit:g} s")
 
 
