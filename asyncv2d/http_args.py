@@ -37,8 +37,7 @@ class HttpArgs(Settings):
     per_host: float | None = Field(default=None, gt=0)
     """Requests a second to one host; null: no fixed rate."""
     host_connections: int | None = Field(default=None, gt=0)
-    """Most requests at a time to one host, and most loops; null: as many as the host does well with.
-    """
+    """Most requests at a time to one host, and most loops; null: as many as it does well with."""
     host_patience: float = Field(default=60, gt=0)
     """Seconds that rows wait for a host that fails or asks for a pause."""
     user_agent: str | None = Field(default=None, pattern=r"^[ -~]+$")
