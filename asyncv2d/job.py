@@ -235,7 +235,7 @@ class Job(Settings):
     def _read_columns(self) -> list[str]:
         return [*([RETRY_OF] if self.retries_rows else ()), *self.renamed_columns()]
 
-    @property
+    @cached_property
     def retries_rows(self) -> bool:
         """Whether the input is a table of failed rows."""
         name = Path(self.url_list).name if isinstance(self.url_list, str) else ""

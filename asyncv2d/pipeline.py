@@ -186,11 +186,7 @@ class _Crew:
                 finally:
                     meter.busy -= 1
                 finished = time.monotonic()
-                try:
-                    await send.send(result)
-                except BaseException:
-                    _close(result)
-                    raise
+                await _hand_on(send, result)
                 del outcome, result  # this may wait long for the next one, and bodies are large
                 sent = time.monotonic()
                 meter.done += 1
@@ -209,6 +205,18 @@ async def _next(receive: _Receive) -> Outcome[Any] | None:
             return cast(Outcome[Any], await receive.receive())
     except anyio.EndOfStream:
         return None
+
+
+async def _hand_on(send: _Send, outcome: Outcome[Any]) -> None:
+    """Send an outcome, at once if there is room; one that cannot be sent is given up."""
+    try:
+        try:
+            send.send_nowait(outcome)
+        except anyio.WouldBlock:
+            await send.send(outcome)
+    except BaseException:
+        _close(outcome)
+        raise
 
 
 async def _apply(

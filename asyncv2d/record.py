@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -60,6 +60,8 @@ _FACT_COLUMNS = pa.schema(
 )
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+
 # A clip's own span stands where the table's list of spans stood, as in video2dataset.
 _MERGED = ("clips",)
 
@@ -71,7 +73,7 @@ def complete(fetched: Fetched, processed: Processed, *, save_caption: bool) -> P
         for sample in processed.samples
     ]
     attempts = fetched.attempts + processed.attempts - 1
-    return replace(processed, samples=samples, attempts=attempts)
+    return Processed(samples, processed.facts, attempts)
 
 
 def _with_record(
@@ -89,8 +91,16 @@ def _with_record(
     parts = dict(sample.parts)
     if save_caption:
         parts["txt"] = Blob.of(_json_scalar(row.caption or "").encode())
-    parts["json"] = Blob.of(json.dumps(record, indent=4, ensure_ascii=False).encode())
+    parts["json"] = Blob.of(_indented(record).encode())
     return Sample(sample.key, parts, record)
+
+
+def _indented(record: Mapping[str, Any]) -> str:
+    """As ``json.dumps`` with an indent of 4, which takes longer for the usual plain values."""
+    if any(isinstance(value, dict | list) for value in record.values()):
+        return json.dumps(record, indent=4, ensure_ascii=False)
+    lines = [f"    {_ENCODE(name)}: {_ENCODE(value)}" for name, value in record.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def _columns_beside(row: Row, own: Collection[str]) -> dict[str, Any]:

@@ -15,10 +15,12 @@ _SECRET = re.compile(
     =) [^&;\#\s]+"""
 )
 
+_MAY_TELL = re.compile(r"[@?&;#]")  # most URLs have none of these, and the search below is slow
+
 
 def redacted(url: str) -> str:
     """``url``, or a text with URLs in it, with credentials and signatures replaced by ``***``."""
-    if "://" not in url:
+    if "://" not in url or not _MAY_TELL.search(url):
         return url
     return _SECRET.sub(r"\1***", _USER.sub(r"\1***@", url))
 

@@ -60,43 +60,58 @@ class Subsampling:
         yield self._subsample
 
     async def _subsample(self, fetched: Fetched) -> Processed:
-        folder = self._spool / f"row-{next(self._numbers)}"
-        media = dict(fetched.media)
         figures: Mapping[str, Any] = {}
         try:
             figures = _download_facts(fetched)
-            processed = await self._process(fetched, media, folder)
-            sources = list(media.values())
-            samples = [_owned(sample, sources) for sample in processed.samples]
-            facts = {**figures, **processed.facts}
-            processed = replace(processed, samples=samples, facts=facts)
-            completed = complete(fetched, processed, save_caption=self._save_caption)
+            made = await self._process(fetched)
         except BaseException as error:
-            for body in media.values():
-                body.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            fetched.close()
             if isinstance(error, ItemError):
                 error.facts = {**figures, **error.facts}
                 error.attempts = max(error.attempts, fetched.attempts)
             raise
-        handed_on = [body for sample in completed.samples for body in sample.parts.values()]
+        made = Processed(made.samples, {**figures, **made.facts}, made.attempts)
+        try:
+            return complete(fetched, made, save_caption=self._save_caption)
+        except BaseException:
+            made.close()
+            raise
+
+    async def _process(self, fetched: Fetched) -> Processed:
+        """The samples; bodies that are in none of them are given up."""
+        if not self._plan.reads_media:
+            fetched.close()
+            return Processed([Sample(fetched.row.key, {}, {})])
+        file = self._whole_file(fetched)
+        if file is not None and await _is_good(file):
+            return Processed([Sample(fetched.row.key, {"mp4": file}, {})], {"frames_decoded": 0})
+        return await self._in_worker(fetched)
+
+    def _whole_file(self, fetched: Fetched) -> Body | None:
+        """The file, where it is stored as it came if it is a good one."""
+        is_whole = len(fetched.media) == 1 and not fetched.info.get("assembled")
+        keeps = self._plan.keeps_files and is_whole and "clips" not in _metadata(fetched)
+        return fetched.media.get("video") if keeps else None
+
+    async def _in_worker(self, fetched: Fetched) -> Processed:
+        folder = self._spool / f"row-{next(self._numbers)}"
+        media = dict(fetched.media)
+        try:
+            for modality, body in media.items():
+                media[modality] = await _for_worker(body, folder)
+            made = await self._run(self._task(fetched, media, folder))
+        except BaseException:
+            for body in media.values():
+                body.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        sources = list(media.values())
+        samples = [_owned(sample, sources) for sample in made.samples]
+        handed_on = [body for sample in samples for body in sample.parts.values()]
         for source in sources:
             if source not in handed_on:
                 source.close()
-        return completed
-
-    async def _process(
-        self, fetched: Fetched, media: dict[Modality, Body], folder: Path
-    ) -> Processed:
-        """The samples. ``media`` are the bodies; where one becomes a file, it is replaced there."""
-        if not self._plan.reads_media:
-            return Processed([Sample(fetched.row.key, {}, {})])
-        task = self._task(fetched, media, folder)
-        if self._keeps_file(task) and await _is_good(task.body):
-            return Processed([Sample(task.key, {"mp4": task.body}, {})], {"frames_decoded": 0})
-        for modality, body in media.items():
-            media[modality] = await _for_worker(body, folder)
-        return await self._in_worker(self._task(fetched, media, folder))
+        return Processed(samples, made.facts, made.attempts)
 
     def _task(self, fetched: Fetched, media: Mapping[Modality, Body], folder: Path) -> Task:
         body, sound = media.get("video"), media.get("audio")
@@ -114,12 +129,7 @@ class Subsampling:
             assembled=bool(fetched.info.get("assembled")),
         )
 
-    def _keeps_file(self, task: Task) -> bool:
-        """Whether the file is stored as it came, if it is a good one."""
-        is_whole = task.sound is None and not task.assembled and "clips" not in task.metadata
-        return self._plan.keeps_files and is_whole
-
-    async def _in_worker(self, task: Task) -> Processed:
+    async def _run(self, task: Task) -> Processed:
         for attempt in range(1, self.attempts + 1):
             try:
                 processed = await self._pool.run(process, task, timeout_s=self._timeout)
