@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import anyio
 
+from asyncv2d.deadline import waiting
+
 
 class ByteBudget:
     """Limits the bytes that all bodies in flight hold together in one place.
@@ -61,7 +63,8 @@ class ByteBudget:
         self._waiting.append(request)
         self._admit()
         try:
-            await request[2].wait()
+            with waiting():
+                await request[2].wait()
         finally:
             if request in self._waiting:
                 self._waiting.remove(request)

@@ -24,6 +24,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from asyncv2d.deadline import Deadline
 from asyncv2d.types import Cause, Failed, ItemError, Ok, Outcome, Row, RunError
 
 In = TypeVar("In")
@@ -43,8 +44,8 @@ class Stage(Generic[In, Out]):
 
     ``waiting`` more may have begun that wait for something, such as their turn at a host.
 
-    An operation that takes longer than ``timeout_s`` seconds is cancelled, and its row fails with
-    ``timeout_cause``.
+    An operation that takes longer than ``timeout_s`` seconds, without its waits for a turn, is
+    cancelled, and its row fails with ``timeout_cause``.
     """
 
     name: str
@@ -227,7 +228,7 @@ async def _apply(
         return outcome
     row = outcome.row
     try:
-        with anyio.move_on_after(stage.timeout_s):
+        with Deadline(stage.timeout_s):
             return Ok(row, await operation(outcome.value))
     except RunError:  # no fault of the row: the run cannot go on
         raise

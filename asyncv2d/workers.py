@@ -19,6 +19,7 @@ from anyio.abc import ByteReceiveStream, Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from asyncv2d.child import kill, start_python
+from asyncv2d.deadline import waiting
 from asyncv2d.types import RunError
 from asyncv2d.worker_main import LENGTH
 
@@ -154,7 +155,8 @@ class WorkerPool:
             self._start_another()
         try:
             while True:
-                worker = await self._idle.receive()
+                with waiting():
+                    worker = await self._idle.receive()
                 if worker.alive:
                     return worker
                 await self._replace(worker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,30 @@ def run(tmp_path: Path) -> Run:
         return process(Task("00007", Blob.of(data), metadata, make_plan(stages, output), tmp_path))
 
     return run_one
+
+
+class Clock:
+    """Makes event loops whose clock stands still until a test puts it forward."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def put_forward(self, seconds: float) -> None:
+        """Let so much time have passed."""
+        self.now_s += seconds
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """A new loop."""
+        clock = self
+
+        class Loop(asyncio.SelectorEventLoop):
+            def time(self) -> float:
+                return clock.now_s
+
+        return Loop()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the event loop, for tests whose ``anyio_backend`` takes its loop."""
+    return Clock()

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asyncv2d.deadline import waiting
 from asyncv2d.pipeline import Pipeline, Stage
 from asyncv2d.types import Cause, Failed, ItemError, Ok, Outcome, Row, RunError
 
@@ -184,6 +185,24 @@ async def test_what_takes_too_long_fails() -> None:
     (failed,) = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     assert failed.cause is Cause.TIMEOUT
     assert "0.05 s" in failed.detail
+
+
+async def test_a_wait_for_a_turn_is_not_too_long() -> None:
+    """An operation that waits for its turn has all its time when that has come."""
+    turn = anyio.Event()
+
+    async def one_hangs_others_wait(row: Row) -> Row:
+        if row.index == 0:
+            await anyio.sleep_forever()
+        with waiting():
+            await turn.wait()
+        return row
+
+    pipeline = Pipeline.of(stage(one_hangs_others_wait, timeout_s=0.05))
+    async with pipeline.run(rows(3)) as outcomes:
+        assert isinstance(await outcomes.receive(), Failed)
+        turn.set()
+        assert [isinstance(outcome, Ok) async for outcome in outcomes] == [True, True]
 
 
 async def test_concurrency_is_bounded() -> None:

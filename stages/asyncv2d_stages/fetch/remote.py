@@ -15,6 +15,7 @@ import anyio
 from anyio import to_thread
 from pydantic import Field
 
+from asyncv2d.deadline import waiting
 from asyncv2d.ports import BodyWriter, Fetch, FetchContext, Settings
 from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
 from asyncv2d_stages.fetch import _backoff
@@ -166,12 +167,14 @@ class _Calls:
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run a call. Raises ItemError: stalled, timeout, or what the driver's error means."""
-        async with self._places:
-            begin = anyio.current_time()
-            try:
-                return await self._within(min(self._limit, self._left), call)
-            finally:
-                self._left -= anyio.current_time() - begin
+        with waiting():
+            await self._places.acquire()
+        begin = anyio.current_time()
+        try:
+            return await self._within(min(self._limit, self._left), call)
+        finally:
+            self._left -= anyio.current_time() - begin
+            self._places.release()
 
     async def _within(self, limit: float, call: Callable[[], T]) -> T:
         with explaining(self._url):

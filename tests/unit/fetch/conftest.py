@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -97,30 +96,3 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
     monkeypatch.setattr(dns, "_getaddrinfo", look_up)
     return known
-
-
-class Clock:
-    """Makes event loops whose clock stands still until a test puts it forward."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def put_forward(self, seconds: float) -> None:
-        """Let so much time have passed."""
-        self.now_s += seconds
-
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """A new loop."""
-        clock = self
-
-        class Loop(asyncio.SelectorEventLoop):
-            def time(self) -> float:
-                return clock.now_s
-
-        return Loop()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """The clock of the event loop, for tests whose ``anyio_backend`` takes its loop."""
-    return Clock()

@@ -19,7 +19,8 @@ from asyncv2d.types import Cause, ItemError, Row
 from asyncv2d_stages.fetch.remote import RemoteFetcher
 
 if TYPE_CHECKING:
-    from tests.unit.fetch.conftest import Clock, Downloads
+    from tests.unit.conftest import Clock
+    from tests.unit.fetch.conftest import Downloads
 
 pytestmark = pytest.mark.anyio
 BODY = os.urandom(3_000_000)

@@ -15,7 +15,8 @@ from asyncv2d_stages.fetch.http import HttpFetcher
 
 if TYPE_CHECKING:
     from tests.conftest import Server
-    from tests.unit.fetch.conftest import Clock, Downloads
+    from tests.unit.conftest import Clock
+    from tests.unit.fetch.conftest import Downloads
 
 pytestmark = pytest.mark.anyio
 HOUR_S = 3600.0

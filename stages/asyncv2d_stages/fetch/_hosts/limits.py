@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from asyncv2d.deadline import waiting
 from asyncv2d.types import Cause, ItemError
 
 _FIRST_LIMIT = 8.0
@@ -174,7 +175,8 @@ class Hosts:
         host.waiting.append(turn)
         self._settle(host)
         try:
-            await turn
+            with waiting():
+                await turn
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 host.active -= 1  # the turn came at the moment in which this row was cancelled

@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from asyncv2d.deadline import waiting
+
 _LOOK_EVERY_S = 1.0
 _SLOW_BYTES = 1024  # in this time
 _MOST_LENT = 2  # times the slots there are
@@ -75,7 +77,8 @@ class Slots:
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            await turn
+            with waiting():
+                await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
                 self._give_back()

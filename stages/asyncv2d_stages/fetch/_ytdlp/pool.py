@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
+from asyncv2d.deadline import waiting
 from asyncv2d.ports import OpenWorkers, Workers
 from asyncv2d.types import ItemError, RunError
 
@@ -56,7 +57,8 @@ class Processes:
                 if self._started < self.size:
                     self._started += 1
                     self._tasks.start_soon(self._keep_one)
-                await self._wake.wait()
+                with waiting():
+                    await self._wake.wait()
             return self._idle.pop()
 
     async def _give(self, process: Process) -> None:

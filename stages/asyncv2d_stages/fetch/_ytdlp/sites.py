@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from asyncv2d.deadline import waiting
 from asyncv2d.types import ItemError
 
 _HOUR_S = 3600.0
@@ -47,7 +48,8 @@ class Sites:
         """
         while (wait := self._wait(name, counted=counted)) > 0:
             self._lose_patience(name)
-            await self._sleep(wait)
+            with waiting():
+                await self._sleep(wait)
         if counted and self._per_hour is not None:
             self._site(name).asked.append(self._clock())
         site = self._sites.get(name)
