@@ -63,7 +63,7 @@ class ByteBudget:
         self._waiting.append(request)
         self._admit()
         try:
-            with waiting():
+            with waiting(holds=True):
                 await request[2].wait()
         finally:
             if request in self._waiting:

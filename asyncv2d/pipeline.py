@@ -24,7 +24,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from asyncv2d.deadline import Deadline
+from asyncv2d.deadline import Deadline, Queue
 from asyncv2d.types import Cause, Failed, ItemError, Ok, Outcome, Row, RunError
 
 In = TypeVar("In")
@@ -87,22 +87,30 @@ class Pipeline(Generic[Out]):
 
     @asynccontextmanager
     async def run(
-        self, rows: AsyncIterable[Row], *, drain: anyio.Event | None = None
+        self,
+        rows: AsyncIterable[Row],
+        *,
+        drain: anyio.Event | None = None,
+        leaves_queue: bool = False,
     ) -> AsyncIterator[MemoryObjectReceiveStream[Outcome[Out]]]:
         """Send ``rows`` through; the stream gives their outcomes in the order they are done.
 
         When ``drain`` is set, no further row is taken, and the stream ends once those in hand are
-        done. Leaving the context early cancels everything, and closes what nobody received.
+        done; with ``leaves_queue``, those that only wait for their turn are left undone, and give
+        no outcome. Leaving the context early cancels everything, and closes what nobody received.
         """
         between: list[_Receive] = []
+        queue, drain = Queue(), drain or anyio.Event()
         try:
             async with anyio.create_task_group() as tasks:
                 send, receive = anyio.create_memory_object_stream[Any](_BUFFER)
-                tasks.start_soon(_feed, rows, send, drain or anyio.Event())
+                tasks.start_soon(_feed, rows, send, drain)
+                if leaves_queue:
+                    tasks.start_soon(_when, drain, queue.close)
                 for stage, meter in zip(self.stages, self.meters, strict=True):
                     send, following = anyio.create_memory_object_stream[Any](_BUFFER)
                     between.append(following.clone())
-                    tasks.start_soon(_run_stage, stage, meter, receive, send)
+                    tasks.start_soon(_run_stage, stage, meter, queue, receive, send)
                     receive = following
                 async with receive:
                     yield cast(MemoryObjectReceiveStream[Outcome[Out]], receive)
@@ -128,7 +136,7 @@ def _close(outcome: Outcome[Any]) -> None:
 async def _feed(rows: AsyncIterable[Row], send: _Send, drain: anyio.Event) -> None:
     with send:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_when, drain, tasks.cancel_scope)
+            tasks.start_soon(_when, drain, tasks.cancel_scope.cancel)
             iterator = aiter(rows)
             try:
                 async for row in iterator:
@@ -140,16 +148,18 @@ async def _feed(rows: AsyncIterable[Row], send: _Send, drain: anyio.Event) -> No
             tasks.cancel_scope.cancel()
 
 
-async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
+async def _when(event: anyio.Event, react: Callable[[], None]) -> None:
     await event.wait()
-    scope.cancel()
+    react()
 
 
-async def _run_stage(stage: Stage[Any, Any], meter: Meter, receive: _Receive, send: _Send) -> None:
+async def _run_stage(
+    stage: Stage[Any, Any], meter: Meter, queue: Queue, receive: _Receive, send: _Send
+) -> None:
     # The next stage sees the end once this one is closed, so an error in closing is not missed.
     with receive, send:
         async with stage.open() as operation, anyio.create_task_group() as tasks:
-            crew = _Crew(stage, operation, meter, receive, send, tasks)
+            crew = _Crew(stage, operation, meter, queue, receive, send, tasks)
             crew.grow()
 
 
@@ -163,6 +173,7 @@ class _Crew:
     stage: Stage[Any, Any]
     operation: Operation[Any, Any]
     meter: Meter
+    queue: Queue
     receive: _Receive
     send: _Send
     tasks: TaskGroup
@@ -183,11 +194,12 @@ class _Crew:
                 if meter.busy == self.size < self.stage.concurrency + self.stage.waiting:
                     self.grow()
                 try:
-                    result = await _apply(self.stage, self.operation, outcome)
+                    result = await _apply(self.stage, self.operation, outcome, self.queue)
                 finally:
                     meter.busy -= 1
                 finished = time.monotonic()
-                await _hand_on(send, result)
+                if result is not None:
+                    await _hand_on(send, result)
                 del outcome, result  # this may wait long for the next one, and bodies are large
                 sent = time.monotonic()
                 meter.done += 1
@@ -221,14 +233,18 @@ async def _hand_on(send: _Send, outcome: Outcome[Any]) -> None:
 
 
 async def _apply(
-    stage: Stage[Any, Any], operation: Operation[Any, Any], outcome: Outcome[Any]
-) -> Outcome[Any]:
-    """Turn one outcome into the next; this is where unknown errors become the cause ``bug``."""
+    stage: Stage[Any, Any], operation: Operation[Any, Any], outcome: Outcome[Any], queue: Queue
+) -> Outcome[Any] | None:
+    """Turn one outcome into the next; this is where unknown errors become the cause ``bug``.
+
+    None where the operation was sent away before its turn.
+    """
     if isinstance(outcome, Failed):
         return outcome
     row = outcome.row
+    deadline = Deadline(stage.timeout_s, queue)
     try:
-        with Deadline(stage.timeout_s):
+        with deadline:
             return Ok(row, await operation(outcome.value))
     except RunError:  # no fault of the row: the run cannot go on
         raise
@@ -237,4 +253,6 @@ async def _apply(
     except Exception as error:  # noqa: BLE001 — in the ledger, with its traceback
         detail = "".join(traceback.format_exception(error))
         return Failed(row, stage.name, Cause.BUG, detail)
+    if deadline.was_sent_away:
+        return None
     return Failed(row, stage.name, stage.timeout_cause, f"not done in {stage.timeout_s:g} s")

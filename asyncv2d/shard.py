@@ -78,7 +78,11 @@ class ShardRun:
         try:
             async with anyio.create_task_group() as watching:
                 watching.start_soon(_cancel_after_drain, drain, limit, watching.cancel_scope)
-                async with self._engine.pipeline.run(source(self), drain=drain) as outcomes:
+                # What came on stdin would not come again.
+                run = self._engine.pipeline.run(
+                    source(self), drain=drain, leaves_queue=not self._site.job.reads_stdin
+                )
+                async with run as outcomes:
                     async for outcome in outcomes:
                         await self._take([outcome, *_waiting(outcomes)])
                 watching.cancel_scope.cancel()

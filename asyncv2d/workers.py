@@ -155,7 +155,7 @@ class WorkerPool:
             self._start_another()
         try:
             while True:
-                with waiting():
+                with waiting(holds=True):
                     worker = await self._idle.receive()
                 if worker.alive:
                     return worker

@@ -434,6 +434,20 @@ class TestInterrupted:
         assert job.start("undisturbed", **SHARDED).code == 0
         job.dataset().assert_equals(job.dataset("undisturbed"))
 
+    def test_rows_that_wait_for_their_host(self, job: Job, server: Server, until: Until) -> None:
+        """Are left for the next run, which asks for nothing twice."""
+        job.rows([server.url("hold/one-scene.mp4"), *many(server, 9)])
+        run = job.start(reading__host_connections=1)
+        until(lambda: server.count("hold/one-scene.mp4"))
+        run.signal(signal.SIGINT)
+        until(lambda: "stopping" in run.err)
+        server.release("hold/one-scene.mp4")
+        assert run.code == 130
+        waiting = [f"ok/one-scene.mp4?row={number}" for number in range(9)]
+        assert [server.count(path) for path in waiting] == 9 * [0]
+        assert job.start(reading__host_connections=1).code == 0
+        assert [server.count(path) for path in ["hold/one-scene.mp4", *waiting]] == 10 * [1]
+
     def test_twice(self, run: Started, job: Job, until: Until) -> None:
         """The run stops at once, with nothing but published shards left."""
         spool, below = spool_of(run.pid), processes_below(run.pid)

@@ -266,6 +266,48 @@ async def test_draining() -> None:
         assert all([isinstance(outcome, Ok) async for outcome in outcomes])
 
 
+@pytest.mark.parametrize("leaves_queue", [True, False])
+async def test_draining_leaves_what_waits_for_its_turn(leaves_queue: bool) -> None:
+    """If that is asked for; what waits with something in its hands is finished in any case."""
+    drain, turn, begun = anyio.Event(), anyio.Event(), set[int]()
+
+    async def wait(row: Row) -> Row:
+        begun.add(row.index)
+        with waiting(holds=row.index == 0):
+            await turn.wait()
+        return row
+
+    pipeline = Pipeline.of(stage(wait, concurrency=3)).then(stage(same))
+    async with pipeline.run(rows(3), drain=drain, leaves_queue=leaves_queue) as outcomes:
+        await anyio.wait_all_tasks_blocked()
+        assert begun == {0, 1, 2}
+        drain.set()
+        await anyio.wait_all_tasks_blocked()
+        turn.set()
+        done = [outcome async for outcome in outcomes]
+    assert indices(done) == ([0] if leaves_queue else [0, 1, 2])
+    assert all(isinstance(outcome, Ok) for outcome in done)
+
+
+async def test_after_a_drain_nothing_begins_to_wait_for_a_turn() -> None:
+    """What would, is left, too."""
+    drain, go_on = anyio.Event(), anyio.Event()
+
+    async def work_and_wait(row: Row) -> Row:
+        await go_on.wait()
+        with waiting():
+            await anyio.sleep_forever()
+        return row
+
+    pipeline = Pipeline.of(stage(work_and_wait))
+    async with pipeline.run(rows(2), drain=drain, leaves_queue=True) as outcomes:
+        await anyio.wait_all_tasks_blocked()
+        drain.set()
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+        assert [outcome async for outcome in outcomes] == []
+
+
 async def test_draining_a_silent_source() -> None:
     """A source that waits for its next row does not hold up a drain."""
     drain = anyio.Event()

@@ -167,7 +167,7 @@ class _Calls:
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run a call. Raises ItemError: stalled, timeout, or what the driver's error means."""
-        with waiting():
+        with waiting(holds=True):
             await self._places.acquire()
         begin = anyio.current_time()
         try:

@@ -136,12 +136,13 @@ class Hosts:
     async def turn(self, place: str, within_s: float | None = None) -> AsyncIterator[Turn]:
         """Wait until the host may be asked.
 
-        Raises HostGivenUpError if that is of no use, NoTurnError after ``within_s`` seconds.
+        Raises HostGivenUpError if that is of no use, NoTurnError after ``within_s`` seconds, which
+        are for rows that hold a part of a body.
         """
         host = self._host(place)
         try:
             async with asyncio.timeout(within_s):
-                await self._wait(host)
+                await self._wait(host, holds=within_s is not None)
         except TimeoutError:
             raise NoTurnError from None
         except HostGivenUpError:
@@ -162,7 +163,7 @@ class Hosts:
         self._used[place] = host
         return host
 
-    async def _wait(self, host: Host) -> None:
+    async def _wait(self, host: Host, *, holds: bool) -> None:
         now = _now()
         if host.is_given_up and not host.may_start(now):
             raise _given_up(host)
@@ -175,7 +176,7 @@ class Hosts:
         host.waiting.append(turn)
         self._settle(host)
         try:
-            with waiting():
+            with waiting(holds=holds):
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
