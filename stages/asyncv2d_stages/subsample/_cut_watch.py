@@ -150,23 +150,29 @@ class _ContentChanges:
         self._roughness = max(_LEAST_ROUGHNESS, _ROUGHNESS * threshold)
         self._min_scene_len = min_scene_len
         self._last_cut: int | None = None
-        self._before: tuple[SmallView, Picture] | None = None
+        self._before: SmallView | None = None
+        self._rough_before: Picture | None = None
 
     def push(self, view: SmallView, index: int) -> Sequence[int]:
-        rough = _hsv(view.sampled(_ROUGH_WIDTH))
-        before, self._before = self._before, (view, rough)
+        before, self._before = self._before, view
         if before is None or self._last_cut is None:
             self._last_cut = index
             return []
         if index - self._last_cut < self._min_scene_len:
+            self._rough_before = None
             return []
-        score = _difference(before[1], rough)
-        if abs(score - self._threshold) <= self._roughness:
-            score = _difference(*(_hsv(frame.shrunk(self._width)) for frame in (before[0], view)))
-        if score < self._threshold:
+        if self._score(before, view) < self._threshold:
             return []
         self._last_cut = index
         return [index]
+
+    def _score(self, before: SmallView, view: SmallView) -> float:
+        known, self._rough_before = self._rough_before, _hsv(view.sampled(_ROUGH_WIDTH))
+        rough_before = _hsv(before.sampled(_ROUGH_WIDTH)) if known is None else known
+        rough = _difference(rough_before, self._rough_before)
+        if abs(rough - self._threshold) > self._roughness:
+            return rough
+        return _difference(*(_hsv(frame.shrunk(self._width)) for frame in (before, view)))
 
     def finish(self, last: int) -> Sequence[int]:
         return []
