@@ -10,13 +10,10 @@ import pytest
 
 from asyncv2d.ports import Pauses
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._hosts import host as one_host
 from asyncv2d_stages.fetch._hosts import limits as host_limits
-from asyncv2d_stages.fetch._hosts.limits import (
-    HostGivenUpError,
-    Hosts,
-    Limits,
-    NoTurnError,
-)
+from asyncv2d_stages.fetch._hosts.host import HostGivenUpError, Limits
+from asyncv2d_stages.fetch._hosts.limits import Hosts, NoTurnError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +28,7 @@ DEAD = ItemError(Cause.CONNECT, "refused")
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_limits, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(one_host, "_FIRST_PAUSE_S", 0.001)
 
 
 async def at_once(hosts: Hosts, place: str = "a:80") -> int:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from asyncv2d.types import ItemError
-from asyncv2d_stages.fetch._hosts import limits as host_limits
+from asyncv2d_stages.fetch._hosts import host as one_host
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -79,7 +79,7 @@ async def test_each_row_has_its_cause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of 2,000, whatever the others do; and sockets, threads and bodies are gone afterwards."""
-    monkeypatch.setattr(host_limits, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(one_host, "_FIRST_PAUSE_S", 0.01)
     expected = rows(server, names)
     found: dict[str, str] = {}
     left = iter(expected)

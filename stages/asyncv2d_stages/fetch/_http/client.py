@@ -13,7 +13,8 @@ from asyncv2d.redact import redacted
 from asyncv2d.types import Blob, Cause, ItemError
 from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._hosts.dns import UnresolvedError, open_lookup
-from asyncv2d_stages.fetch._hosts.limits import HostGivenUpError, Hosts, Limits, NoTurnError
+from asyncv2d_stages.fetch._hosts.host import HostGivenUpError, Limits
+from asyncv2d_stages.fetch._hosts.limits import Hosts, NoTurnError
 from asyncv2d_stages.fetch._hosts.safety import Policy, is_local
 from asyncv2d_stages.fetch._hosts.slots import Slots
 from asyncv2d_stages.fetch._hosts.way import Way

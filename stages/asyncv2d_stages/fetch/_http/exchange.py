@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._hosts.limits import SILENT, Hosts, Turn
+from asyncv2d_stages.fetch._hosts.host import SILENT
+from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
 from asyncv2d_stages.fetch._http.body import ENOUGH, Unpacker, check_start, check_type
 from asyncv2d_stages.fetch._http.causes import (
     explained,

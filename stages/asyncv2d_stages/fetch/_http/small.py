@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asyncv2d.types import ItemError
-from asyncv2d_stages.fetch._hosts.limits import SILENT, Hosts, Turn
+from asyncv2d_stages.fetch._hosts.host import SILENT
+from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
 from asyncv2d_stages.fetch._hosts.safety import is_local
 from asyncv2d_stages.fetch._hosts.slots import Slots
 from asyncv2d_stages.fetch._hosts.way import Way

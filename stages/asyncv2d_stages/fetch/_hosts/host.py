@@ -1,0 +1,175 @@
+"""How one host does: how much it takes at a time, and when it wants to be left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+from asyncv2d.types import Cause, ItemError
+
+_FIRST_LIMIT = 8.0
+_FAILURES = 5  # in a row, until the host is paused
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 15.0
+_PROBES = 3  # that fail in the same way, until the host is given up for a while
+_ALIKE = 0.8  # of its failures
+_GIVEN_UP_S = 60.0
+_LONGEST_AWAY_S = 3600.0
+_SLOWER = 2.0  # answers that take so many times as long as before: more requests do not help
+_SLOWER_BY_S = 0.1
+_SMOOTHING = 8  # answers that count for how long they usually take, roughly
+_FORGETTING = 128
+SILENT = (Cause.CONNECT, Cause.TIMEOUT, Cause.STALLED)
+"""Causes for which a host is paused, and in the end given up."""
+
+
+class HostGivenUpError(ItemError):
+    """The host failed for others until it was given up; this row did not get its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is the same for all hosts: requests at a time, seconds between two, patience."""
+
+    most: int
+    interval_s: float = 0.0
+    patience_s: float = 60.0
+
+
+@dataclass(slots=True)
+class Failures:
+    """How often a host failed for one cause, and how at last."""
+
+    count: int
+    last: ItemError
+
+
+@dataclass(eq=False, slots=True)
+class Host:
+    """A host's state, and those who wait for it."""
+
+    place: str
+    limits: Limits
+    interval_s: float
+    limit: float = field(init=False)
+    active: int = 0
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    is_new: bool = True
+    answers: int = 0
+    quick_s: float = 0.0
+    usual_s: float = 0.0
+    failures: int = 0
+    pauses: int = 0
+    is_on_trial: bool = False
+    failing_since: float | None = None
+    paused_at: float = 0.0
+    paused_until: float = 0.0
+    next_at: float = 0.0
+    halved_at: float = 0.0
+    causes: dict[Cause, Failures] = field(default_factory=dict)
+    is_given_up: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self.limit = min(_FIRST_LIMIT, self.limits.most)
+
+    def may_start(self, now: float) -> bool:
+        """Whether one more request may be sent now; a host that was paused gets one to begin."""
+        limit = 1 if self.is_on_trial else max(1, int(self.limit))
+        return self.active < limit and now >= self.next_at and now >= self.paused_until
+
+    def start(self, now: float) -> None:
+        """A request is sent."""
+        self.active += 1
+        self.next_at = max(now, self.next_at) + self.interval_s
+
+    def answered(self, after_s: float, now: float) -> None:
+        """It answered ``after_s`` seconds after it was asked."""
+        self.is_on_trial = False
+        if self.is_given_up:
+            self.is_given_up, self.paused_until = False, now
+        self._learn(after_s)
+        is_full = self.active >= int(self.limit)
+        if is_full and self.usual_s <= _SLOWER * self.quick_s + _SLOWER_BY_S:
+            grown = self.limit + (1 if self.is_new else 1 / self.limit)
+            self.limit = min(grown, self.limits.most)
+
+    def _learn(self, after_s: float) -> None:
+        """Take an answer into account for how long they take now, and took when they were quick."""
+        self.answers += 1
+        self.usual_s += (after_s - self.usual_s) / min(self.answers, _SMOOTHING)
+        if self.answers <= _SMOOTHING:
+            self.quick_s = self.usual_s
+        else:
+            self.quick_s += (self.usual_s - self.quick_s) / _FORGETTING
+            self.quick_s = min(self.quick_s, self.usual_s)
+
+    def done(self) -> None:
+        """It sent all that it had to say."""
+        self.failures = self.pauses = 0
+        self.failing_since = None
+        self.causes.clear()
+
+    def failed(self, error: ItemError, asked_at: float, pause_s: float | None, now: float) -> None:
+        """It is too busy or fell silent; ``pause_s``: how long it wants to be left alone."""
+        if asked_at >= self.halved_at:  # else it is about what was asked before it was halved
+            self.limit, self.is_new, self.halved_at = max(1.0, self.limit / 2), False, now
+        self._count(error)
+        if self.failing_since is None:
+            self.failing_since = now
+        if self.is_old_news(asked_at):
+            self.paused_until = max(self.paused_until, now + min(pause_s or 0.0, _LONGEST_AWAY_S))
+        elif pause_s is not None:
+            self._pause(now, pause_s)
+        elif self.failures >= _FAILURES:
+            longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self.pauses)
+            self._pause(now, random.uniform(longest / 2, longest))
+
+    def is_old_news(self, asked_at: float) -> bool:
+        """Whether what was asked then is of the burst for which the host was paused last."""
+        return asked_at < self.paused_at
+
+    def _count(self, error: ItemError) -> None:
+        before = self.causes.get(error.cause)
+        # Without its traceback, in which a body may be held.
+        last = ItemError(error.cause, error.detail, **error.facts)
+        self.causes[error.cause] = Failures(before.count + 1 if before else 1, last)
+        self.failures += 1
+
+    def _pause(self, now: float, pause_s: float) -> None:
+        self.pauses += 1
+        self.rest(now, min(pause_s, _LONGEST_AWAY_S))
+        if pause_s > self.limits.patience_s or self._is_hopeless(now):
+            self._give_up(now)
+
+    def rest(self, now: float, pause_s: float) -> None:
+        """Leave it alone for so many seconds, and then ask it one thing to begin."""
+        self.paused_at, self.is_on_trial = now, True
+        self.paused_until = max(self.paused_until, now + pause_s)
+
+    def _is_hopeless(self, now: float) -> bool:
+        assert self.failing_since is not None
+        if now - self.failing_since > self.limits.patience_s:
+            return True
+        main = self._main_failures()
+        is_dead = main.last.cause in SILENT and main.count >= _ALIKE * self.failures
+        return is_dead and self.pauses > _PROBES
+
+    def _give_up(self, now: float) -> None:
+        self.is_given_up = True
+        self.paused_until = max(self.paused_until, now + _GIVEN_UP_S)
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_exception(self.given_up())
+
+    def given_up(self) -> HostGivenUpError:
+        """Why its rows do not get their turn."""
+        last = self._main_failures().last
+        detail = f"{self.place} failed {self.failures} times in a row, at last: {last.detail}"
+        return HostGivenUpError(last.cause, detail, **last.facts)
+
+    def _main_failures(self) -> Failures:
+        return max(self.causes.values(), key=lambda failures: failures.count)
