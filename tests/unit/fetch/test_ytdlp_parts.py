@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncv2d.types import Cause, ItemError
@@ -397,6 +398,26 @@ class TestSites:
         assert clock.slept == []
         await sites.turn("a", counted=True)
         assert clock.slept == [3580.0]
+
+    async def test_the_order_of_turns(self) -> None:
+        """Is that in which they were asked for, however many wait."""
+        clock, served = Clock(), list[int]()
+
+        async def sleep(seconds: float) -> None:
+            await anyio.lowlevel.checkpoint()  # all that can come in between does
+            await clock.sleep(seconds)
+
+        sites = Sites(2, 100.0, clock.time, sleep)
+
+        async def ask(number: int) -> None:
+            await sites.turn("a", counted=True)
+            served.append(number)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(ask, number)
+        assert served == list(range(20))
+        assert sum(clock.slept) == 9 * 3600
 
     async def test_a_pause(self) -> None:
         """Doubles while a site objects; others go on; an answer ends it."""

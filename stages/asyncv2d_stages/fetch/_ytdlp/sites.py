@@ -18,6 +18,7 @@ _TRIALS = 10  # to a pause: what a site that objected is asked while it has not 
 
 @dataclass(slots=True)
 class _Site:
+    order: anyio.Lock = field(default_factory=anyio.Lock)
     asked: deque[float] = field(default_factory=deque)
     objections: int = 0
     objection: ItemError | None = None
@@ -44,20 +45,33 @@ class Sites:
     async def turn(self, name: str, *, counted: bool) -> None:
         """Wait until the site may be asked again; ``counted``: in its budget of an hour.
 
-        Raises ItemError where it goes on objecting: a run has to end.
+        Turns come in the order in which they are asked for: so shards get complete one after the
+        other, though there are more rows than a day has turns. Raises ItemError where the site goes
+        on objecting: a run has to end.
         """
-        while (wait := self._wait(name, counted=counted)) > 0:
-            self._lose_patience(name)
+        if not counted and name not in self._sites:
+            return
+        site = self._sites.setdefault(name, _Site())
+        if self._wait(site, counted=counted) > 0:
+            self._lose_patience(name, site)
+        with waiting():
+            await site.order.acquire()
+        try:
+            await self._first_in_line(name, site, counted=counted)
+        finally:
+            site.order.release()
+
+    async def _first_in_line(self, name: str, site: _Site, *, counted: bool) -> None:
+        while (wait := self._wait(site, counted=counted)) > 0:
+            self._lose_patience(name, site)
             with waiting():
                 await self._sleep(wait)
         if counted and self._per_hour is not None:
-            self._site(name).asked.append(self._clock())
-        site = self._sites.get(name)
-        if site is not None and site.objections:
+            site.asked.append(self._clock())
+        if site.objections:
             site.not_before = self._clock() + self._pause_s / _TRIALS
 
-    def _lose_patience(self, name: str) -> None:
-        site = self._site(name)
+    def _lose_patience(self, name: str, site: _Site) -> None:
         if site.objections >= _PATIENCE and site.objection is not None:
             last = site.objection
             detail = f"not asked: {name} refused {site.objections} times in a row: {last.detail}"
@@ -68,7 +82,7 @@ class Sites:
 
         Answers to what was asked before it last objected say nothing new.
         """
-        site, now = self._site(name), self._clock()
+        site, now = self._sites.setdefault(name, _Site()), self._clock()
         if site.objections and began < site.objected_at:
             return
         asked = float(objection.facts.get("retry_after_s") or 0)
@@ -83,16 +97,10 @@ class Sites:
         site = self._sites.get(name)
         if site is not None:
             site.objections, site.not_before = 0, 0.0
-            if not site.asked:
+            if not site.asked and not site.order.locked():
                 del self._sites[name]
 
-    def _site(self, name: str) -> _Site:
-        return self._sites.setdefault(name, _Site())
-
-    def _wait(self, name: str, *, counted: bool) -> float:
-        site = self._sites.get(name)
-        if site is None:
-            return 0.0
+    def _wait(self, site: _Site, *, counted: bool) -> float:
         now = self._clock()
         while site.asked and site.asked[0] <= now - _HOUR_S:
             site.asked.popleft()
