@@ -21,6 +21,7 @@ from asyncv2d.probe import Media, from_start, packets
 from asyncv2d.types import Blob, Body, Cause, ItemError
 
 _ROUNDING = 1e-4
+_MOST_BEYOND = 0.05  # seconds that the end of a span may lack to that of the video, and mean it
 Copied = tuple[Picture, Receipt]
 
 
@@ -45,12 +46,15 @@ def copy_clips(
     """The pictures of ``pieces``, by their start, with their receipts.
 
     With precision ``keyframe_adjusted`` a clip begins and ends at keyframes inside its span; with
-    ``low`` it begins at the keyframe before. Raises ItemError (corrupt) where the file cannot be
-    read to the end, or holds a codec that MP4 does not allow.
+    ``low`` it begins at the keyframe before. One that an edit list hides is hidden in the clip too.
+    Raises ItemError (corrupt) where the file cannot be read to the end, or holds a codec that MP4
+    does not allow.
     """
     assert media.probe.video is not None
     keyframes, end = index.keyframe_times, index.end
-    frame = float(1 / media.probe.video.rate)
+    if index.lead_in is not None:
+        keyframes = [float(index.shown[0]), *keyframes]
+    frame = min(_MOST_BEYOND, float(1 / media.probe.video.rate))
     for piece in pieces:
         wanted = Span(piece.start, end) if end - piece.end < frame else piece
         real = _at_keyframes(wanted, keyframes, end, clipper)
@@ -86,7 +90,8 @@ def _copy(media: Media, index: PacketIndex, asked: Span, span: Span, clipper: Cl
     if copied is None or not plays(Blob.of(copied[0].file)):
         raise ItemError(Cause.CORRUPT, f"what is copied from {span} cannot be played")
     picture, real = copied
-    return picture, Receipt(asked, real, len(picture.stamps), real.length, clipper.precision)
+    frames = sum((stamp.pts or 0) >= 0 for stamp in picture.stamps)  # others are hidden
+    return picture, Receipt(asked, real, frames, real.length, clipper.precision)
 
 
 def plays(body: Body) -> bool:
@@ -111,14 +116,16 @@ def _attempt(
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None
         shift = round((span.start + float(media.origin)) / stream.time_base)
+        begin = _first_keyframe(index, span)
         if seek:
-            source.seek(shift, stream=stream)
-        chosen = list(_packets_of(media, source, stream, span))
+            source.seek(round((begin + float(media.origin)) / stream.time_base), stream=stream)
+        chosen = list(_packets_of(media, source, stream, Span(begin, span.end)))
         if not chosen:
             return None
         clock = media.clock(stream)
         times = [clock.time(packet.pts or 0) for packet in chosen]
-        real = Span(min(times), index.end_of(max(times)))
+        shown = [time for time in times if time >= span.start - _ROUNDING]
+        real = Span(min(shown), index.end_of(max(shown)))
         for packet in chosen:
             assert packet.pts is not None
             packet.pts -= shift
@@ -127,6 +134,12 @@ def _attempt(
         # Opaque: nothing is encoded, so no encoder for its codec is needed.
         output = file.container.add_stream_from_template(stream, opaque=True)
         return file.finish(output, chosen), real
+
+
+def _first_keyframe(index: PacketIndex, span: Span) -> float:
+    """Where a copy begins whose first frame to be shown is that at the start of ``span``."""
+    is_first = index.lead_in is not None and span.start <= index.shown[0] + _ROUNDING
+    return index.lead_in if is_first and index.lead_in is not None else span.start
 
 
 def _packets_of(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+import av
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
@@ -16,6 +17,7 @@ from av.video.stream import VideoStream
 from asyncv2d.codecs import Encoder
 from asyncv2d.media import Precision, Span
 from asyncv2d.picture import Picture, PictureFile, restamp
+from asyncv2d.types import Cause, ItemError
 
 _RGB = 0  # AVCOL_SPC_RGB
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -64,17 +66,30 @@ class PictureEncoder:
         self._packets: list[Packet[Any]] = []
         self._file = PictureFile()
         self._clock = timing.clock
+        self._what = (
+            f"{settings.name}: {first.width} × {first.height}, {float(timing.nominal_rate):.6g} fps"
+        )
         self._stream = _open_encoder(self._file.container, first, timing, settings)
 
     def encode(self, frame: VideoFrame, tick: int) -> None:
-        """Add a picture to be shown from ``tick`` (units of the clip's clock) on."""
+        """Add a picture to be shown from ``tick`` (units of the clip's clock) on.
+
+        Raises ItemError (cannot_encode) where the encoder takes none of its size or rate.
+        """
         frame.pts, frame.time_base = tick, self._clock
         frame.pict_type = 0  # the encoder's choice, not what the source had
-        self._packets += self._stream.encode(frame)
+        self._encode(frame)
+
+    def _encode(self, frame: VideoFrame | None) -> None:
+        try:
+            self._packets += self._stream.encode(frame)
+        except av.FFmpegError as error:  # it is opened with the first frame
+            detail = f"{self._what}: {error.strerror}"
+            raise ItemError(Cause.CANNOT_ENCODE, detail) from error
 
     def finish(self, end: int) -> Picture:
         """The picture, whose last frame is shown until tick ``end``; frees the encoder."""
-        self._packets += self._stream.encode(None)
+        self._encode(None)
         if self._has_constant_rate:
             for packet in self._packets:  # encoders other than x264 leave that out
                 packet.duration = 1

@@ -39,13 +39,15 @@ class PacketIndex:
 
     ``times`` are presentation times in seconds, NaN for packets that show nothing or have none;
     ``keyframes`` marks those that can be decoded alone; ``sizes`` are in bytes; ``end`` is when the
-    last one ends.
+    last one ends. ``lead_in`` is the time of a keyframe that an edit list hides, and that the first
+    frames that are shown cannot do without.
     """
 
     times: NDArray[np.float64]
     keyframes: NDArray[np.bool_]
     sizes: NDArray[np.int64]
     end: float
+    lead_in: float | None = None
 
     @cached_property
     def shown(self) -> NDArray[np.float64]:
@@ -75,6 +77,7 @@ def read_index(media: Media) -> PacketIndex:
         return PacketIndex(np.empty(0), np.empty(0, np.bool_), np.empty(0, np.int64), 0.0)
     clock, end = media.clock(chosen), 0.0
     times: list[float] = []
+    hidden: list[bool] = []
     keys: list[bool] = []
     sizes: list[int] = []
     with from_start(media, chosen) as container:
@@ -83,16 +86,28 @@ def read_index(media: Media) -> PacketIndex:
                 continue
             keys.append(packet.is_keyframe)
             sizes.append(packet.size)
-            if packet.pts is None or packet.is_discard:
-                times.append(float("nan"))
-                continue
-            times.append(clock.time(packet.pts))
-            end = max(end, times[-1] + clock.length(packet.duration))
+            hidden.append(packet.is_discard)
+            times.append(float("nan") if packet.pts is None else clock.time(packet.pts))
+            if not (hidden[-1] or packet.pts is None):
+                end = max(end, times[-1] + clock.length(packet.duration))
+    stamps, keyframes = np.array(times, np.float64), np.array(keys, np.bool_)
+    shown = np.where(hidden, np.nan, stamps)
     if media.video is not None and times:
-        end = media.end_after(float(np.nanmax([*times, 0.0])), end)
-    return PacketIndex(
-        np.array(times, np.float64), np.array(keys, np.bool_), np.array(sizes, np.int64), end
-    )
+        end = media.end_after(float(np.nanmax([*shown, 0.0])), end)
+    lead_in = _lead_in(stamps, ~np.isnan(shown), keyframes)
+    return PacketIndex(shown, keyframes, np.array(sizes, np.int64), end, lead_in)
+
+
+def _lead_in(
+    stamps: NDArray[np.float64], are_shown: NDArray[np.bool_], keyframes: NDArray[np.bool_]
+) -> float | None:
+    """The time of the hidden keyframe that the first frame that is shown begins with."""
+    if not are_shown.any():
+        return None
+    first = int(np.argmax(are_shown))
+    before = stamps[:first][keyframes[:first]]
+    before = before[~np.isnan(before)]
+    return None if keyframes[first] or not len(before) else float(before[-1])
 
 
 class GapError(Exception):

@@ -96,6 +96,11 @@ class Cause(StrEnum):
         False,
         "a package that such URLs need is not installed; the message says which",
     )
+    CANNOT_ENCODE = (
+        "cannot_encode",
+        False,
+        "the encoder takes no picture of this size or rate; choose another codec, size or rate",
+    )
     WORKER_DIED = "worker_died", True, "the worker process died on this video, also when retried"
     WORKER_TIMEOUT = "worker_timeout", False, "processing this video took longer than allowed"
     BUG = "bug", False, "an error that the program did not foresee; please report it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -80,6 +81,56 @@ def test_copying_changes_no_picture(precision: str, run: Run) -> None:
             return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
     assert packets(sample.parts["mp4"].read()) == packets(source.data())
+
+
+def beginning_late(data: bytes, seconds: float) -> bytes:
+    """The file with an edit list that hides what comes before so many seconds, as of a cut copy."""
+    file = io.BytesIO()
+    with av.open(io.BytesIO(data), "r") as source, av.open(file, "w", format="mp4") as target:
+        picture = source.streams.video[0]
+        assert picture.time_base is not None
+        stream = target.add_stream_from_template(picture, opaque=True)
+        for packet in source.demux(picture):
+            if packet.pts is not None and packet.dts is not None:
+                packet.pts -= round(seconds / picture.time_base)
+                packet.dts -= round(seconds / picture.time_base)
+                packet.stream = stream
+                target.mux(packet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize(
+    ("precision", "span", "first", "last"),
+    [
+        ("low", [0, 1.0], 5, 29),
+        ("low", [0.1, 0.2], 5, 9),
+        ("low", [0.6, 1.0], 12, 29),
+        ("keyframe_adjusted", [0, 1.3], 5, 35),
+        ("keyframe_adjusted", [0.1, 1.3], 12, 35),
+        ("exact", [0, 1.0], 5, 29),
+    ],
+)
+def test_a_file_whose_first_keyframe_is_hidden(
+    precision: str, span: list[float], first: int, last: int, b_frames: int, run: Run
+) -> None:
+    """Loses nothing of its beginning, and shows nothing that was hidden."""
+    source = MadeVideo(scenes(3), b_frames=b_frames, audio=None).data()
+    data = beginning_late(source, 5 / 25)
+    (sample,) = run(data, clipping(precision), [span]).samples
+    found = numbers(sample)
+    assert found == list(range(first, first + len(found)))
+    assert last - b_frames <= found[-1] <= last
+    receipt = sample.meta["receipt"]
+    assert receipt["frames"] == len(found)
+    assert receipt["real"][0] == pytest.approx((first - 5) / 25, abs=0.002)
+
+
+def test_a_slow_video_ends_where_its_keyframes_do(run: Run) -> None:
+    """That less than a frame is missing to its end does not mean that the end is wanted."""
+    source = MadeVideo(scenes(24), rate=Fraction(1), keyframe_interval=4, audio=None)
+    (sample,) = run(source.data(), clipping("keyframe_adjusted"), [[0, 23.3]]).samples
+    assert sample.meta["receipt"]["real"] == (0, 20)
 
 
 def test_a_span_between_keyframes_gives_no_clip(run: Run) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from asyncv2d.codecs import Encoder, PixelFormat
 from asyncv2d.made_media import MadeVideo, read_number, scenes
-from asyncv2d.types import Processed, Sample
+from asyncv2d.types import Cause, ItemError, Processed, Sample
 
 Run = Callable[..., Processed]
 EXACT = {"Clipping": {"precision": "exact"}}
@@ -322,3 +322,15 @@ def test_sound_does_not_change_how_long_the_picture_lasts(
         assert bool(container.streams.audio) == (audio is not None)
     assert found == pytest.approx(sample.meta["receipt"]["duration"], abs=1e-3)
     assert found == pytest.approx(length, abs=0.021)
+
+
+def test_what_the_encoder_does_not_take(run: Run) -> None:
+    """Is said with the encoder's name, and what it was asked for."""
+    with pytest.raises(ItemError) as caught:
+        run(
+            MadeVideo(scenes(0.2)).data(),
+            {"Frame": {"frame_rate": 400}},
+            encoder=Encoder(codec="av1"),
+        )
+    assert caught.value.cause is Cause.CANNOT_ENCODE
+    assert caught.value.detail == "libsvtav1: 160 × 120, 400 fps: Invalid argument"

@@ -58,3 +58,16 @@ def test_whole_spans_change_nothing() -> None:
 def test_an_empty_span_gives_no_clip(end: float) -> None:
     """A span that ends where it begins, or before, has no pieces."""
     assert list(split(WholeSpans(), Span(3, end))) == []
+
+
+@given(
+    tenths=st.integers(1, 100),
+    times=st.integers(1, 20),
+    start=st.integers(0, 500).map(lambda n: n / 10),
+)
+def test_a_span_of_whole_pieces_gives_no_crumb(tenths: int, times: int, start: float) -> None:
+    """Though sums of decimal fractions are not exact."""
+    clipper = load_subsampler("ClippingSubsampler")(max_length=tenths / 10)
+    assert isinstance(clipper, Clipper)
+    span = Span(start, round(start + times * tenths / 10, 1))
+    assert len(list(split(clipper, span))) == times

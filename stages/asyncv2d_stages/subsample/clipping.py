@@ -57,4 +57,4 @@ class ClippingSubsampler(Settings):
     def keeps(self, piece: Span) -> bool:
         """Whole pieces always; what is left only if longer than min_length."""
         whole = piece.length >= self.max_length - _ROUNDING
-        return whole or piece.length > self.min_length
+        return whole or piece.length > max(self.min_length, _ROUNDING)
