@@ -67,7 +67,5 @@ def test_an_empty_span_gives_no_clip(end: float) -> None:
 )
 def test_a_span_of_whole_pieces_gives_no_crumb(tenths: int, times: int, start: float) -> None:
     """Though sums of decimal fractions are not exact."""
-    clipper = load_subsampler("ClippingSubsampler")(max_length=tenths / 10)
-    assert isinstance(clipper, Clipper)
     span = Span(start, round(start + times * tenths / 10, 1))
-    assert len(list(split(clipper, span))) == times
+    assert len(list(split(clipper(max_length=tenths / 10), span))) == times
