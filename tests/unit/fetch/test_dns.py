@@ -113,13 +113,28 @@ async def test_what_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of queries at a time, each with its own deadline."""
-    monkeypatch.setattr(dns, "_THREADS", 4)
+    monkeypatch.setattr(dns, "_QUERIES", 4)
     resolver = Resolver(GOOD)
     async with lookup(monkeypatch, resolver) as found, anyio.create_task_group() as tasks:
         for number in range(200):
             tasks.start_soon(found.addresses, f"host-{number}.example")
     assert len(resolver.asked) == 200
     assert resolver.most_at_once <= 4
+
+
+async def test_names_whose_servers_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep others waiting for no longer than it takes to see that."""
+    monkeypatch.setattr(dns, "_QUERIES", 2)
+    monkeypatch.setattr(dns, "_SLOW_S", 0.01)
+    resolver = Resolver(GOOD)
+    resolver.gate.clear()
+    async with lookup(monkeypatch, resolver) as found, anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(found.addresses, f"silent-{number}.example")
+        while len(resolver.asked) < 20:
+            await anyio.lowlevel.checkpoint()
+        assert resolver.most_at_once == 20
+        resolver.gate.set()
 
 
 async def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

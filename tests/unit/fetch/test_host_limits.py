@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 BUSY = ItemError(Cause.HTTP_429, "HTTP 429")
+JAMMED = ItemError(Cause.HTTP_5XX, "HTTP 503")
 DEAD = ItemError(Cause.CONNECT, "refused")
 
 
@@ -60,8 +61,9 @@ async def succeed(hosts: Hosts) -> None:
         turn.done()
 
 
-async def test_it_grows_while_all_goes_well() -> None:
+async def test_it_grows_while_all_goes_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to the most there may be, if there are rows for so many."""
+    monkeypatch.setattr(one_host, "_SLOWER_BY_S", 60)  # this machine may be busy
     hosts = Hosts(Limits(most=40))
     assert await at_once(hosts) == 8
     await succeed(hosts)
@@ -105,7 +107,7 @@ async def test_it_halves_once_for_one_jam() -> None:
         for turn in turns:
             turn.begin()
         for turn in turns:
-            turn.failed(BUSY, None)
+            turn.failed(JAMMED, None)
     assert await at_once(hosts) == 4
     await fail(hosts, BUSY, 1, pause_s=0.0)
     async with hosts.turn("a:80") as turn:
@@ -206,20 +208,32 @@ async def test_a_host_that_fails_in_many_ways_is_not() -> None:
         await fail(hosts, BUSY, 3)
 
 
-async def test_too_many_rows_of_a_paused_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait if that keeps rows of other hosts out."""
-    monkeypatch.setattr(host_limits, "_LEAST_WAITING", 3)
-    hosts = Hosts(Limits(most=1))
-    await fail(hosts, BUSY, 1, pause_s=60)
+async def test_a_host_that_answered_before_is_waited_for() -> None:
+    """Its outage may be a short one; the rows wait as long as the patience lasts."""
+    hosts = Hosts(Limits(most=4, patience_s=60))
+    await succeed(hosts)
+    await fail(hosts, DEAD, 12)
+    await succeed(hosts)
+
+
+async def test_rows_wait_while_a_host_is_paused() -> None:
+    """However many they are, and whoever told of the pause."""
+    hosts = Hosts(Limits(most=1, patience_s=60))
+    hosts.pause("a:80", 0.05)
     async with anyio.create_task_group() as tasks:
-        for _ in range(5):
-            tasks.start_soon(fail, hosts, BUSY, 1)
+        for _ in range(2000):
+            tasks.start_soon(succeed, hosts)
         await anyio.wait_all_tasks_blocked()
         async with hosts.turn("b:80"):
-            with pytest.raises(HostGivenUpError) as caught:
-                await fail(hosts, BUSY, 1)
-            assert caught.value.cause is Cause.HTTP_429
-        tasks.cancel_scope.cancel()
+            pass
+    assert hosts._host("a:80").answers == 2000
+
+
+async def test_too_many_requests_pause_a_host_at_once() -> None:
+    """Also where it does not say for how long."""
+    hosts = Hosts(Limits(most=40))
+    await fail(hosts, BUSY, 1)
+    assert hosts._host("a:80").pauses == 1
 
 
 async def test_those_who_stop_waiting() -> None:

@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
-from asyncv2d.types import Cause, UserError
+from asyncv2d.types import Cause, RunError, UserError
+from asyncv2d_stages.fetch._http import client as http_client
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -112,3 +114,41 @@ async def test_what_is_not_installed(downloads: Downloads, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "protego", None)
     with pytest.raises(UserError, match=r"pip install 'asyncv2d\[robots\]'"):
         await downloads.one("http://far.example/", respect_robots_txt=True)
+
+
+@pytest.mark.parametrize("kind", ["http", "socks"])
+async def test_a_proxy_that_is_gone_for_a_while(
+    server: Server,
+    downloads: Downloads,
+    videos: Mapping[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """Is waited for, and costs no row an attempt; one that stays away ends the run."""
+    monkeypatch.setattr(http_client, "_PROXY_PAUSE_S", 0.01)
+    proxy = Proxy(server)
+    handler, scheme = (proxy.http, "http") if kind == "http" else (proxy.socks, "socks5")
+    async with listening(handler) as address:
+        pass  # now there is nobody
+    url = f"{scheme}://{address}"
+    async with downloads.client(proxy=url, retries=0) as client, anyio.create_task_group() as tasks:
+        got: list[bytes] = []
+        has_come = anyio.Event()
+
+        async def get() -> None:
+            blob, facts = await client.download("http://far.example/ok/short.mp4")
+            assert facts["attempts"] == 1
+            got.append(blob.read())
+            blob.close()
+            has_come.set()
+
+        tasks.start_soon(get)
+        await anyio.wait_all_tasks_blocked()
+        assert not got
+        port = int(address.rpartition(":")[2])
+        async with await asyncio.start_server(handler, "127.0.0.1", port):
+            await has_come.wait()
+    assert got == [videos["short.mp4"]]
+    async with downloads.client(proxy=url, host_patience=0.1) as client:
+        with pytest.raises(RunError, match=r"has not been reached for 0\.1 s"):
+            await client.download("http://far.example/ok/short.mp4")

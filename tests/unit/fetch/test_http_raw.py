@@ -68,6 +68,49 @@ async def test_an_answer_to_something_else(downloads: Downloads) -> None:
     assert error.facts["http_status"] == 101
 
 
+async def test_an_answer_that_is_announced_for_ever(downloads: Downloads) -> None:
+    """Does not count as one that has begun."""
+    hung_up = anyio.Event()
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        try:
+            while not writer.is_closing():
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                await writer.drain()
+                await anyio.sleep(0.01)
+        finally:
+            hung_up.set()
+
+    limits = {"dns_timeout": 0.1, "connect_timeout": 0.1, "answer_timeout": 0.1}
+    async with answering(answer) as base:
+        error = await downloads.failure(f"{base}/a.mp4", retries=0, total_timeout=60, **limits)
+        await hung_up.wait()
+    assert error.cause is Cause.TIMEOUT
+    assert error.detail == "no answer began within 1.3 s"
+
+
+async def test_a_pause_that_a_broken_server_asks_for(
+    downloads: Downloads, videos: Mapping[str, bytes]
+) -> None:
+    """Is granted, whatever is broken: the host is left alone, and then asked for all rows."""
+    asked: list[str] = []
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        asked.append(request)
+        video = videos["short.mp4"]
+        if len(asked) == 1:
+            writer.write(head("502 Bad Gateway", Retry_After=1, Content_Length=0))
+        else:
+            writer.write(head(Content_Length=len(video)) + video)
+
+    async with answering(answer) as base, downloads.client(retries=1) as client:
+        begin = anyio.current_time()
+        blob, facts = await client.download(f"{base}/a.mp4")
+        assert anyio.current_time() - begin >= 1
+        assert facts["attempts"] == 2
+        blob.close()
+
+
 async def test_nonsense_is_an_answer(downloads: Downloads, videos: Mapping[str, bytes]) -> None:
     """A host that answers some requests in no way that can be read is not given up for that."""
     video = videos["short.mp4"]
@@ -115,3 +158,67 @@ async def test_a_server_that_hangs_up_again_and_again(
         with pytest.raises(ItemError) as caught:
             await client.download(f"{base}/a.mp4")
         assert (caught.value.cause, caught.value.attempts) == (Cause.TRUNCATED, 2)
+
+
+class Mirror:
+    """Sends the first half of a file and hangs up, and then the rest of another one."""
+
+    def __init__(self, first: Mapping[str, object], then: Mapping[str, object]) -> None:
+        self._heads = [first, then]
+        self.asked: list[str] = []
+        self.bodies = [bytes([number]) * 4000 for number in (1, 2)]
+
+    async def answer(self, request: str, writer: asyncio.StreamWriter) -> None:
+        """Take a request."""
+        self.asked.append(request)
+        number = min(len(self.asked), 2) - 1
+        body, start = b"\0\0\0\x18ftypisom" + self.bodies[number], 0
+        size = len(body)
+        status, part = "200 OK", dict[str, object]()
+        if number and "Range:" in request:
+            start = size // 2
+            status, part = (
+                "206 Partial Content",
+                {"Content_Range": f"bytes {start}-{size - 1}/{size}"},
+            )
+        writer.write(head(status, Content_Length=size - start, **part, **self._heads[number]))
+        writer.write(body[start:] if number else body[: size // 2])
+
+
+OLD, NEW = "Mon, 02 Nov 2026 10:00:00 GMT", "Tue, 03 Nov 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"Last_Modified": OLD}, {"Last_Modified": NEW}),
+        ({"ETag": '"a"', "Last_Modified": OLD}, {"Last_Modified": NEW}),
+        ({"ETag": '"a"'}, {"ETag": '"b"'}),
+    ],
+)
+async def test_the_rest_of_another_version(
+    downloads: Downloads, first: Mapping[str, object], then: Mapping[str, object]
+) -> None:
+    """Is not put behind what is there, though the server should have noticed itself."""
+    mirror = Mirror(first, then)
+    async with answering(mirror.answer) as base:
+        data, _ = await downloads.one(f"{base}/a.mp4", retries=3)
+    assert data.endswith(mirror.bodies[1])
+    assert "Range:" in mirror.asked[1]
+    assert "Range:" not in mirror.asked[2]
+
+
+async def test_the_rest_from_another_mirror(downloads: Downloads) -> None:
+    """Is not asked for: that one may call another file by the same tag."""
+    mirror = Mirror({"ETag": '"1"'}, {"ETag": '"1"'})
+    sent: list[str] = []
+
+    async def lead(request: str, writer: asyncio.StreamWriter) -> None:
+        sent.append(request)
+        location = f"{base}/mirror-{len(sent)}/a.mp4"
+        writer.write(head("302 Found", Location=location, Content_Length=0))
+
+    async with answering(mirror.answer) as base, answering(lead) as start:
+        data, _ = await downloads.one(f"{start}/a.mp4", retries=3)
+    assert data.endswith(mirror.bodies[1])
+    assert not any("Range:" in request for request in mirror.asked)

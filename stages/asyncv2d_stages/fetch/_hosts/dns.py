@@ -24,7 +24,9 @@ from asyncv2d_stages.fetch._hosts.safety import Policy, forbidden, plain_address
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
 
-_THREADS = 64
+_QUERIES = 64  # in flight, of those whose answer is not long in coming
+_SLOW_S = 1.0
+_MOST_THREADS = 256
 _REMEMBERED = 20_000
 _GOOD_FOR_S = 300.0
 _BAD_FOR_S = 60.0  # there is no such host, or its servers do not answer
@@ -58,8 +60,8 @@ class HostLookup:
         self._family = family
         self._exempt = exempt
         self._answers = Answers(self._ask, _REMEMBERED)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="dns")
-        self._free = asyncio.Semaphore(_THREADS)
+        self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="dns")
+        self._free = asyncio.Semaphore(_QUERIES)
 
     async def addresses(self, host: str) -> Sequence[tuple[socket.AddressFamily, str]]:
         """The host's addresses, allowed ones only. Raises ItemError where there are none."""
@@ -89,9 +91,14 @@ class HostLookup:
         await self._free.acquire()
         loop = asyncio.get_running_loop()
         query = loop.run_in_executor(self._threads, _getaddrinfo, host, self._family)
+        place = _Place(self._free)
         # The thread is busy until it has its answer, also when nobody waits for that any more.
-        query.add_done_callback(self._is_answered)
-        done, _ = await asyncio.wait([query], timeout=self._timeout_s)
+        query.add_done_callback(place.is_answered)
+        slow_s = min(_SLOW_S, self._timeout_s)
+        done, _ = await asyncio.wait([query], timeout=slow_s)
+        if not done:
+            place.give_back()  # names whose servers say nothing must not keep others waiting
+            done, _ = await asyncio.wait([query], timeout=self._timeout_s - slow_s)
         if not done:
             return Found((), f"the name was not resolved in {self._timeout_s:g} s", is_final=True)
         error = query.exception()
@@ -100,11 +107,6 @@ class HostLookup:
         is_final = getattr(error, "errno", None) in _NO_SUCH_HOST or isinstance(error, UnicodeError)
         return Found((), str(error), is_final)
 
-    def _is_answered(self, query: asyncio.Future[Any]) -> None:
-        self._free.release()
-        if not query.cancelled():
-            query.exception()  # seen, whether or not somebody still waits
-
     async def close(self) -> None:
         """Give up what is asked, and end the threads that are idle."""
         await self._answers.close()
@@ -112,6 +114,25 @@ class HostLookup:
         # A thread that still waits for the system's resolver ends by itself when that gives up.
         with anyio.move_on_after(_CLOSING_S):
             await to_thread.run_sync(self._threads.shutdown, abandon_on_cancel=True)
+
+
+class _Place:
+    """A place among the queries in flight, given back once."""
+
+    def __init__(self, free: asyncio.Semaphore) -> None:
+        self._free: asyncio.Semaphore | None = free
+
+    def give_back(self) -> None:
+        """Let another query have it."""
+        free, self._free = self._free, None
+        if free is not None:
+            free.release()
+
+    def is_answered(self, query: asyncio.Future[Any]) -> None:
+        """The query ended."""
+        self.give_back()
+        if not query.cancelled():
+            query.exception()  # seen, whether or not somebody still waits
 
 
 class UnresolvedError(ItemError):

@@ -123,7 +123,7 @@ class Host:
             self.paused_until = max(self.paused_until, now + min(pause_s or 0.0, _LONGEST_AWAY_S))
         elif pause_s is not None:
             self._pause(now, pause_s)
-        elif self.failures >= _FAILURES:
+        elif self.failures >= _FAILURES or error.cause is Cause.HTTP_429:
             longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self.pauses)
             self._pause(now, random.uniform(longest / 2, longest))
 
@@ -154,8 +154,9 @@ class Host:
         if now - self.failing_since > self.limits.patience_s:
             return True
         main = self._main_failures()
-        is_dead = main.last.cause in SILENT and main.count >= _ALIKE * self.failures
-        return is_dead and self.pauses > _PROBES
+        is_silent = main.last.cause in SILENT and main.count >= _ALIKE * self.failures
+        # One that did answer once may be back soon; what never did is not worth the wait.
+        return is_silent and self.answers == 0 and self.pauses > _PROBES
 
     def _give_up(self, now: float) -> None:
         self.is_given_up = True
@@ -167,6 +168,8 @@ class Host:
 
     def given_up(self) -> HostGivenUpError:
         """Why its rows do not get their turn."""
+        if not self.causes:  # others heard of it
+            return HostGivenUpError(Cause.HTTP_429, f"{self.place} asked for a pause")
         last = self._main_failures().last
         detail = f"{self.place} failed {self.failures} times in a row, at last: {last.detail}"
         return HostGivenUpError(last.cause, detail, **last.facts)

@@ -19,7 +19,6 @@ from asyncv2d.types import ItemError
 from asyncv2d_stages.fetch._hosts.host import Host, HostGivenUpError, Limits
 
 _REMEMBERED = 10_000
-_LEAST_WAITING = 256
 
 
 class NoTurnError(Exception):
@@ -36,7 +35,6 @@ class Hosts:
         self._tell_pause = tell_pause
         self._used: dict[str, Host] = {}
         self._idle: OrderedDict[str, Host] = OrderedDict()
-        self._most_waiting = max(_LEAST_WAITING, 2 * limits.most)
 
     @property
     def remembered(self) -> int:
@@ -101,8 +99,6 @@ class Hosts:
         if not host.waiting and host.may_start(now):
             host.start(now)
             return
-        if now < host.paused_until and self._is_in_the_way(host):
-            raise host.given_up()
         turn = asyncio.get_running_loop().create_future()
         host.waiting.append(turn)
         self._settle(host)
@@ -116,10 +112,6 @@ class Hosts:
                 host.waiting.remove(turn)
             self._settle(host)
             raise
-
-    def _is_in_the_way(self, host: Host) -> bool:
-        """Whether so many rows wait for a paused host that those of others cannot come in."""
-        return len(host.waiting) >= self._most_waiting and len(self._used) > 1
 
     def _settle(self, host: Host) -> None:
         """Give turns to those who wait, set the clock for the next one, or forget the host."""

@@ -60,9 +60,10 @@ def foreseen() -> tuple[type[Exception], ...]:
     """What a request may raise that is no mistake in a program."""
     import aiohttp
 
-    # Only there where it is used, and one of its errors is of no common kind.
+    # Only there where it is used, and its errors are of no common kind.
     socks = sys.modules.get("aiohttp_socks")
-    further = () if socks is None else (socks.ProxyError,)
+    names = ("ProxyError", "ProxyConnectionError", "ProxyTimeoutError")
+    further = () if socks is None else tuple(getattr(socks, name) for name in names)
     return (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError, *further)
 
 

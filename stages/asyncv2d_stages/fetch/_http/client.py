@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
+from asyncv2d.deadline import waiting
 from asyncv2d.ports import FetchContext
 from asyncv2d.redact import redacted
 from asyncv2d.types import Blob, Cause, ItemError
@@ -21,6 +22,7 @@ from asyncv2d_stages.fetch._hosts.way import Way
 from asyncv2d_stages.fetch._http.consent import product_token
 from asyncv2d_stages.fetch._http.cookies import Cookies, read_cookies
 from asyncv2d_stages.fetch._http.exchange import Call, Exchange, NoRoom
+from asyncv2d_stages.fetch._http.proxy import ProxyDownError
 from asyncv2d_stages.fetch._http.robots import Robots
 from asyncv2d_stages.fetch._http.session import family, open_session, proxy_host, user_agent
 from asyncv2d_stages.fetch._http.small import SmallFiles
@@ -30,6 +32,7 @@ from asyncv2d_stages.fetch._http.urls import Target, target
 if TYPE_CHECKING:
     from asyncv2d_stages.fetch.http import HttpFetcher
 
+_PROXY_PAUSE_S = 1.0
 _LONGEST_HOLD_S = 10.0  # that a part of a body is kept while its row waits
 
 
@@ -166,6 +169,10 @@ class Client:
                     answer = await self._exchange.ask(call, transfer, turn)
             except NoTurnError:
                 await transfer.drop()
+                continue
+            except ProxyDownError:
+                with waiting():
+                    await asyncio.sleep(_PROXY_PAUSE_S)
                 continue
             if not isinstance(answer, NoRoom):
                 return answer

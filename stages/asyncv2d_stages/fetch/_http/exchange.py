@@ -24,6 +24,7 @@ from asyncv2d_stages.fetch._http.causes import (
 )
 from asyncv2d_stages.fetch._http.consent import product_token, refusal
 from asyncv2d_stages.fetch._http.cookies import Cookies
+from asyncv2d_stages.fetch._http.proxy import ProxyHealth
 from asyncv2d_stages.fetch._http.session import user_agent
 from asyncv2d_stages.fetch._http.transfer import Transfer
 from asyncv2d_stages.fetch._http.urls import Target
@@ -66,6 +67,15 @@ class NoRoom:
     size: int
 
 
+class _BusyError(ItemError):
+    """The host wants to be left alone for a while."""
+
+    @classmethod
+    def of(cls, error: ItemError) -> _BusyError:
+        """The same as ``error``."""
+        return cls(error.cause, error.detail, **error.facts)
+
+
 class Exchange:
     """Makes requests."""
 
@@ -81,7 +91,11 @@ class Exchange:
         self._hosts = hosts
         self._agent = product_token(user_agent(settings))
         self._stall_s = settings.stall_timeout or settings.timeout
-        self._sets_stall = self._stall_s != (settings.answer_timeout or settings.timeout)
+        wait_s = settings.answer_timeout or settings.timeout
+        self._sets_stall = self._stall_s != wait_s
+        # aiohttp's own deadlines begin anew with each answer that is none yet, such as 100.
+        self._head_s = settings.dns_timeout + settings.connect_timeout + wait_s + _LOOK_EVERY_S
+        self._proxy = ProxyHealth(settings.proxy, settings.host_patience)
         self._kept: deque[float] = deque()
         self._most_kept = max(_LEAST_KEPT, concurrency)
 
@@ -89,14 +103,18 @@ class Exchange:
         """Receive the body into ``transfer``; or say where it is, or that there is no room."""
         transfer.status = None
         headers = self._headers(call, transfer)
+        head = asyncio.timeout(self._head_s)
         begin = asyncio.get_running_loop().time()
         turn.begin()
         try:
             # Not asyncio's: that would end a wait for a thread which goes on writing the body.
             with anyio.fail_after(self._settings.total_timeout - transfer.took_s):
-                async with self._session.get(
+                request = self._session.get(
                     call.target.as_yarl(), headers=headers, allow_redirects=False
-                ) as response:
+                )
+                async with head, request as response:
+                    head.reschedule(None)
+                    self._proxy.works()
                     transfer.status = response.status
                     _hear(response, turn)
                     answer = await self._take(call, response, transfer)
@@ -104,11 +122,14 @@ class Exchange:
                     return answer
         except ItemError as error:
             error.facts.setdefault("http_status", transfer.status)
-            if not is_busy(transfer.status or 0):
+            if not isinstance(error, _BusyError):
                 turn.done()
             raise
         except foreseen() as error:
+            self._proxy.hear(error)
             failure = explained(error, transfer.status)
+            if head.expired():
+                failure.detail = f"no answer began within {self._head_s:g} s"
             if failure.cause in SILENT and not is_nonsense(error):
                 turn.failed(failure, None)
             raise failure from error
@@ -116,7 +137,7 @@ class Exchange:
             transfer.took_s += asyncio.get_running_loop().time() - begin
 
     def _headers(self, call: Call, transfer: Transfer) -> Mapping[str, str]:
-        headers = {**call.headers, **transfer.headers()}
+        headers = {**call.headers, **transfer.headers(call.target)}
         cookie = call.cookies.header(call.target.text)
         if cookie is not None and not any(name.lower() == "cookie" for name in headers):
             headers["Cookie"] = cookie
@@ -149,7 +170,7 @@ class Exchange:
         _check_status(response)
         self._check_consent(response)
         check_type(response.content_type)
-        await transfer.begin(response)
+        await transfer.begin(response, call.target)
         size = transfer.whole
         if status != 206 and size is not None and not (await transfer.open()).fits(size):
             return NoRoom(size)
@@ -226,11 +247,12 @@ async def _add(transfer: Transfer, start: bytes | None, piece: bytes) -> bytes |
 
 def _hear(response: aiohttp.ClientResponse, turn: Turn) -> None:
     """Take from the answer's head how the host fares."""
-    if not is_busy(response.status):
+    pause_s = retry_after(response.headers.get("Retry-After"))
+    if not is_busy(response.status) and (response.status < 500 or pause_s is None):
         turn.answered()
         return
-    error = _of_status(response)
-    turn.failed(error, retry_after(response.headers.get("Retry-After")))
+    error = _BusyError.of(_of_status(response))
+    turn.failed(error, pause_s)
     raise error
 
 

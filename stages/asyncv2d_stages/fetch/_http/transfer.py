@@ -15,9 +15,32 @@ from asyncv2d.types import Blob, Cause, ItemError
 if TYPE_CHECKING:
     import aiohttp
 
+    from asyncv2d_stages.fetch._http.urls import Target
+
 _HEAD = 4096
 _GOOD_PARTS = 32  # of a body: attempts that bring one do not count as failures
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """By what a server knows that a file is the same; ``place`` is where it lies there."""
+
+    place: str
+    etag: str | None
+    modified: str | None
+
+    @property
+    def validator(self) -> str | None:
+        """What the server can be asked to compare: an ETag, or a date."""
+        return self.etag or self.modified
+
+    def may_be(self, other: Version) -> bool:
+        """Whether nothing that both say contradicts that they are the same."""
+        pairs = (self.etag, other.etag), (self.modified, other.modified)
+        return self.place == other.place and all(
+            one is None or another is None or one == another for one, another in pairs
+        )
 
 
 @dataclass(slots=True)
@@ -29,7 +52,7 @@ class Transfer:
     body: BodyWriter | None = None
     received: int = 0
     whole: int | None = None
-    validator: str | None = None
+    version: Version | None = None
     status: int | None = None
     content_type: str = ""
     took_s: float = 0.0
@@ -54,7 +77,7 @@ class Transfer:
 
     async def drop(self) -> None:
         """Give up what came, with its room."""
-        self.body, self.received, self.whole, self.validator = None, 0, None, None
+        self.body, self.received, self.whole, self.version = None, 0, None, None
         await self._stack.aclose()
 
     async def keep_if_resumable(self) -> None:
@@ -70,45 +93,49 @@ class Transfer:
     @property
     def wants_rest(self) -> bool:
         """Whether a part is there, and the server can tell if it still fits the rest."""
-        return self.body is not None and self.received > 0 and self.validator is not None
+        is_known = self.version is not None and self.version.validator is not None
+        return self.body is not None and self.received > 0 and is_known
 
     def came_on_since(self, received: int) -> bool:
         """Whether a good part of the body came, and the rest can be asked for."""
         came = self.received - received
         return self.wants_rest and self.whole is not None and came * _GOOD_PARTS >= self.whole
 
-    def headers(self) -> Mapping[str, str]:
+    def headers(self, wanted: Target) -> Mapping[str, str]:
         """What asks for the rest only, provided that the file is still the same."""
-        if not self.wants_rest or self.validator is None:
-            return {}
-        return {"Range": f"bytes={self.received}-", "If-Range": self.validator}
+        version = self.version
+        if not self.wants_rest or version is None or version.place != wanted.file:
+            return {}  # another mirror may call another file by the same ETag
+        return {"Range": f"bytes={self.received}-", "If-Range": version.validator or ""}
 
-    async def begin(self, response: aiohttp.ClientResponse) -> None:
+    async def begin(self, response: aiohttp.ClientResponse, asked: Target) -> None:
         """Look at the head of an answer with a body: it may be the rest, or all of it again."""
         self.content_type = response.content_type
         is_packed = "Content-Encoding" in response.headers
         if response.status == 206:
-            await self._begin_rest(response, is_packed=is_packed)
+            await self._begin_rest(response, asked, is_packed=is_packed)
             return
         if self.received and self.body is not None:
             await self.body.restart()
         self.received = 0
         self.whole = None if is_packed else response.content_length
-        self.validator = None if is_packed else _validator(response)
+        self.version = None if is_packed else _version(response, asked)
         self.check_size(self.whole or 0)
 
-    async def _begin_rest(self, response: aiohttp.ClientResponse, *, is_packed: bool) -> None:
+    async def _begin_rest(
+        self, response: aiohttp.ClientResponse, asked: Target, *, is_packed: bool
+    ) -> None:
         header = response.headers.get("Content-Range", "")
         found = _RANGE.fullmatch(header.strip())
         whole = int(found[3]) if found and found[3] != "*" else None
-        etag, known = response.headers.get("ETag"), self.validator
+        is_same = self.version is None or self.version.may_be(_said_version(response, asked))
         fits = (
             found is not None
             and not is_packed
             and int(found[1]) == self.received
             and (self.wants_rest or whole == int(found[2]) + 1)
             and (self.whole is None or whole in (None, self.whole))
-            and (etag is None or known is None or not known.startswith('"') or etag == known)
+            and is_same
         )
         if not fits:
             detail = (
@@ -139,19 +166,25 @@ class Transfer:
             raise ItemError(Cause.EMPTY, "the server sent an empty body")
         if self.whole is not None and self.received != self.whole:
             detail = f"{self.received} bytes came of {self.whole}"
-            await self.drop()
+            if self.received > self.whole:
+                await self.drop()
             raise ItemError(Cause.TRUNCATED, detail)
         return await self.body.finish()
 
 
-def _validator(response: aiohttp.ClientResponse) -> str | None:
-    """By what the server will know that the file is the same; None if it sends no ranges."""
+def _version(response: aiohttp.ClientResponse, asked: Target) -> Version | None:
+    """The version of a whole body; None if the server sends no parts."""
     headers = response.headers
     if headers.get("Accept-Ranges", "").strip().lower() == "none":
         return None
-    etag = headers.get("ETag", "")
-    if etag.startswith('"'):
-        return etag
-    modified, date = headers.get("Last-Modified"), headers.get("Date")
+    said = _said_version(response, asked)
+    if said.etag is not None:
+        # A weak one may be that of other bytes.
+        return said if said.etag.startswith('"') else None
     # A file that was changed in the second in which it was sent may be changed again unnoticed.
-    return modified if modified and modified != date and not etag else None
+    return said if said.modified and said.modified != headers.get("Date") else None
+
+
+def _said_version(response: aiohttp.ClientResponse, asked: Target) -> Version:
+    headers = response.headers
+    return Version(asked.file, headers.get("ETag"), headers.get("Last-Modified"))

@@ -40,6 +40,11 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
+    @property
+    def file(self) -> str:
+        """Where it lies: the URL without its query, which may hold a signature of the moment."""
+        return self.text.partition("?")[0]
+
     def as_yarl(self) -> yarl.URL:
         """The URL as aiohttp takes it, not quoted again."""
         import yarl
