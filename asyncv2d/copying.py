@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from asyncv2d.build_note import build_note, with_note
 from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex
 from asyncv2d.media import Clipper, Span
@@ -55,11 +56,12 @@ def copy_clips(
     if index.lead_in is not None:
         keyframes = [float(index.shown[0]), *keyframes]
     frame = min(_MOST_BEYOND, float(1 / media.probe.video.rate))
+    note = build_note(media)
     for piece in pieces:
         wanted = Span(piece.start, end) if end - piece.end < frame else piece
         real = _at_keyframes(wanted, keyframes, end, clipper)
         if real is not None:
-            yield _copy(media, index, piece, real, clipper)
+            yield _copy(media, index, piece, real, clipper, note)
 
 
 def _at_keyframes(
@@ -79,12 +81,14 @@ def _at_keyframes(
     return real if clipper.keeps(real) else None
 
 
-def _copy(media: Media, index: PacketIndex, asked: Span, span: Span, clipper: Clipper) -> Copied:
+def _copy(
+    media: Media, index: PacketIndex, asked: Span, span: Span, clipper: Clipper, note: bytes
+) -> Copied:
     try:
-        copied = _attempt(media, index, span, seek=True)
+        copied = _attempt(media, index, span, note, seek=True)
         if copied is None or copied[1].start > span.start + _ROUNDING:
             # Some formats can only be read from the beginning.
-            copied = _attempt(media, index, span, seek=False)
+            copied = _attempt(media, index, span, note, seek=False)
     except (av.FFmpegError, ValueError) as error:
         raise ItemError(Cause.CORRUPT, f"a clip cannot be copied into MP4: {error}") from error
     if copied is None or not plays(Blob.of(copied[0].file)):
@@ -104,7 +108,7 @@ def plays(body: Body) -> bool:
 
 
 def _attempt(
-    media: Media, index: PacketIndex, span: Span, *, seek: bool
+    media: Media, index: PacketIndex, span: Span, note: bytes, *, seek: bool
 ) -> tuple[Picture, Span] | None:
     """The picture of ``span``, and where in the source it really begins and ends; None if nowhere.
 
@@ -122,6 +126,7 @@ def _attempt(
         chosen = list(_packets_of(media, source, stream, Span(begin, span.end)))
         if not chosen:
             return None
+        chosen[0] = with_note(chosen[0], note)
         clock = media.clock(stream)
         times = [clock.time(packet.pts or 0) for packet in chosen]
         shown = [time for time in times if time >= span.start - _ROUNDING]

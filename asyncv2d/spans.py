@@ -13,6 +13,7 @@ from asyncv2d.media import Span
 from asyncv2d.types import Cause, ItemError
 
 _PAIR = 2
+_DIGITS = 6  # of a second: sums of decimal fractions are off by less, and frames are longer
 _CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9}(?:[.,]\d+)?)", re.ASCII)
 # Lists and strings only: ``1:30`` must not be read as a number in base 60. The C parser is much
 # faster, but not part of every build of PyYAML.
@@ -77,14 +78,16 @@ def _span(entry: Any) -> Span:
 def _seconds(value: Any) -> float:
     if isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
         hours, minutes, seconds = clock.groups(default="0")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
+        return round(
+            int(hours) * 3600 + int(minutes) * 60 + float(seconds.replace(",", ".")), _DIGITS
+        )
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         raise _bad(value) from None
     if not math.isfinite(number) or number < 0:
         raise _bad(value)
-    return number
+    return round(number, _DIGITS)
 
 
 def _bad(value: Any) -> ItemError:

@@ -126,6 +126,17 @@ def test_a_file_whose_first_keyframe_is_hidden(
     assert receipt["real"][0] == pytest.approx((first - 5) / 25, abs=0.002)
 
 
+@pytest.mark.parametrize(("pixel_format", "is_kept"), [("yuv444p", True), ("yuv420p", False)])
+def test_the_note_of_what_made_a_video(pixel_format: str, is_kept: bool, run: Run) -> None:
+    """Goes with every copied part of those whose decoding may depend on it."""
+    source = MadeVideo(scenes(3), pixel_format=pixel_format, audio=None).data()
+    assert source.count(b"x264 - core") == 1
+    for sample in run(source, clipping("low"), [[0, 0.4], [1.1, 2]]).samples[not is_kept :]:
+        assert sample.parts["mp4"].read().count(b"x264 - core") == is_kept
+        found = numbers(sample)
+        assert found == list(range(found[0], found[0] + len(found)))
+
+
 def test_a_slow_video_ends_where_its_keyframes_do(run: Run) -> None:
     """That less than a frame is missing to its end does not mean that the end is wanted."""
     source = MadeVideo(scenes(24), rate=Fraction(1), keyframe_interval=4, audio=None)

@@ -172,3 +172,8 @@ def test_a_comma_needs_a_clock() -> None:
     assert read_spans([["00:00:01,500", "00:02,25"]]) == [Span(1.5, 2.25)]
     with pytest.raises(ItemError):
         read_spans([["1,5", "2,5"]])
+
+
+def test_sums_of_decimal_fractions() -> None:
+    """Are what their writer meant."""
+    assert read_spans([[1.2000000000000002, 0.1 + 0.2 + 2.1]]) == [Span(1.2, 2.4)]

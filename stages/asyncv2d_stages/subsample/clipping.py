@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from asyncv2d.media import Precision, Span
 from asyncv2d.ports import Settings
 
+_DIGITS = 6  # of a second
 _ROUNDING = 1e-6
 
 
@@ -30,7 +31,7 @@ class ClippingSubsampler(Settings):
     min_length: float = Field(default=0.0, ge=0)
     """What is left of a span after whole pieces of ``max_length`` is kept if longer than this
     (seconds)."""
-    max_length: float = Field(default=999999.0, gt=0)
+    max_length: float = Field(default=999999.0, ge=0.001)
     """Spans longer than this (seconds) are cut into pieces of this length."""
     max_length_strategy: Literal["all", "first"] = "all"
     """``all``: every piece becomes a clip. ``first``: only the first one of each span."""
@@ -48,9 +49,11 @@ class ClippingSubsampler(Settings):
 
     def pieces(self, start: float) -> Iterator[Span]:
         """Pieces of max_length one after the other; with ``first`` only one."""
-        for number in count():
-            begin = start + number * self.max_length
-            yield Span(begin, start + (number + 1) * self.max_length)
+        begin = start
+        for number in count(1):
+            end = round(start + number * self.max_length, _DIGITS)
+            yield Span(begin, end)
+            begin = end
             if self.max_length_strategy == "first":
                 return
 
