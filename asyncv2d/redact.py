@@ -5,34 +5,131 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#]*@")
-_SECRET = re.compile(
-    r"""(?ix) ([?&;\#]
-    (?: [a-z0-9_.~%-]* (?:token|signature|secret|passw(?:or)?d|credential|api[_-]?key|access[_-]?key
-        |auth|session[_-]?id)[a-z0-9_.~%-]*
-      | sig | key | pwd | hmac | jwt | sas | policy | key-pair-id | awsaccesskeyid
-      | googleaccessid )
-    =) [^&;\#\s]+"""
-)
+# Without a scheme, because a search for that takes quadratic time; and sloppy as people are.
+_OPENING = re.compile(r"""(?i):[/\\]+|(?<![^\s'"(=<])[/\\]{2,}|\bhttps?:[/\\]*""")
+_IS_URL = re.compile(r"(?i)[\s\ufeff]*(?:[a-z][a-z0-9+.-]{0,30}:[/\\]+|https?:|[/\\]{2})")
+_IS_BARE = re.compile(r"\s*[^\s/\\@:]+:[^\s/\\@]*@\S+\s*")  # user:password@host, no scheme
+_OTHER_URL = re.compile(r"\s\S*:[/\\]")
+_ADDRESS = re.compile(r"\[[0-9a-fA-F:.]*\]")
 
-_MAY_TELL = re.compile(r"[@?&;#]")  # most URLs have none of these, and the search below is slow
+_PARAMETER = re.compile(r"[?&;#]([^?&;#=]*)=")
+_SUBDELIMITER = re.compile(r"[?;]")
+_IN_LIST = re.compile(r"(?:^|[~,|!*])([^?&;#~,|!*=]*)=")
+_IN_QUOTED = re.compile(r"(?:^|[?&;#~,|!*])([^?&;#~,|!*=]*)=")
+_SECRET = re.compile(
+    r"""(?ix) token | signature | secret | passw | passphrase | passcode | credential
+    | api[_-]?key | access[_-]?key | session[_-]?id | auth(?!ors?(?:$|[^a-z])) | hmac
+    | hdn(?:ts|ea|tl)
+    | (?<![a-z0-9]) (?:pass|pwd|pw|jwt) (?![a-z0-9])
+    | (?:^|[\s\[.]) (?:sig|key|code|sid|sas|policy|key-pair-id|awsaccesskeyid|googleaccessid)
+      (?=$|[\s\[\].])"""
+)
+_LONGEST_PORT = 5
+_LONGEST_USER = 1000  # with the password, in the midst of a text
+_LAYERS = 3  # of quoting that are looked through
+
+_MAY_TELL = re.compile(r"[@?&;#]")  # most URLs have none of these, and are done with
 
 
 def redacted(url: str) -> str:
-    """``url``, or a text with URLs in it, with credentials and signatures replaced by ``***``."""
-    if "://" not in url or not _MAY_TELL.search(url):
+    """``url``, or a text with URLs in it, with credentials and signatures replaced by ``***``.
+
+    Where a text begins with a URL, a secret may have blanks in it: rather too much is hidden.
+    """
+    if not _MAY_TELL.search(url):
         return url
-    return _SECRET.sub(r"\1***", _USER.sub(r"\1***@", url))
+    if _IS_BARE.fullmatch(url) and not _IS_URL.match(url):
+        return f"***@{url.rpartition('@')[2]}"
+    if not _OPENING.search(url):
+        return url
+    is_url = _IS_URL.match(url) is not None
+    return _without_secrets(_without_users(url, is_url=is_url), "&#" if is_url else "&#\n\r\t ")
 
 
 def without_user(text: str, url: str) -> str:
     """``text`` about ``url`` without the user and password that it names, wherever they stand."""
-    found = _USER.search(url)
-    if found is None:
+    opening = _OPENING.search(url)
+    end = -1 if opening is None else _end_of_user(url, opening.end(), is_url=True)
+    if opening is None or end < 0:
         return text
-    user = found[0].removeprefix(found[1])  # up to the @
+    user = url[opening.end() : end]  # up to the @
     password = user.partition(":")[2].removesuffix("@")
     text = text.replace(user, "***@")
     for secret in {password, unquote(password)} - {""}:
         text = text.replace(secret, "***")
+    return text
+
+
+def _without_users(text: str, *, is_url: bool) -> str:
+    kept = []
+    at = 0
+    while text.find("@", at) >= 0 and (opening := _OPENING.search(text, at)):
+        kept.append(text[at : opening.end()])
+        at = opening.end()
+        end = _end_of_user(text, at, is_url=is_url and len(kept) == 1)
+        if end > at:
+            kept.append("***@")
+            at = end
+    return "".join((*kept, text[at:]))
+
+
+def _end_of_user(text: str, start: int, *, is_url: bool) -> int:
+    """Where the user and password that begin at ``start`` end; -1 if there are none.
+
+    In a password that was not quoted may be anything, also what ends a host.
+    """
+    stop = re.compile(r"[/?#]" if is_url else r"[/?#\s]").search(text, start)
+    server = text[start : len(text) if stop is None else stop.start()]
+    if "@" not in server:
+        if _is_server(server):
+            return -1
+    elif not is_url:
+        return start + server.rindex("@") + 1
+    longest = len(text) if is_url else start + _LONGEST_USER
+    other = None if is_url else _OTHER_URL.search(text, start, longest)
+    return text.rfind("@", start, longest if other is None else other.start()) + 1 or -1
+
+
+def _is_server(text: str) -> bool:
+    """Whether it is a host, perhaps with a port, rather than a user and the start of a password."""
+    name, colon, port = _ADDRESS.sub("localhost", text, count=1).partition(":")
+    # A name that has no dot may as well be a user whose password begins with digits.
+    is_host = "." in name or name.lower() == "localhost"
+    return not colon or (is_host and port.isdecimal() and len(port) <= _LONGEST_PORT)
+
+
+def _without_secrets(text: str, ends: str) -> str:
+    """``text`` without the values of parameters whose names tell that they are secret."""
+    kept = []
+    at = 0
+    value = re.compile(f"[^{ends}]*")
+    while found := _PARAMETER.search(text, at):
+        kept.append(text[at : found.end()])
+        at = found.end()
+        whole = value.match(text, at)
+        assert whole is not None
+        if whole[0] and (_is_secret(found[1]) or _holds_secret(whole[0])):
+            kept.append("***")
+            at = whole.end()
+    return "".join((*kept, text[at:]))
+
+
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(_unquoted(name)) is not None
+
+
+def _holds_secret(value: str) -> bool:
+    """Whether a secret is in a value, such as hmac=… in a list, or a quoted URL's password."""
+    value = _SUBDELIMITER.split(value, maxsplit=1)[0]  # what follows is looked at for itself
+    plain = _unquoted(value)
+    if plain == value:
+        return any(map(_SECRET.search, _IN_LIST.findall(value)))
+    if _OPENING.search(plain) and _without_users(plain, is_url=True) != plain:
+        return True
+    return any(map(_SECRET.search, _IN_QUOTED.findall(plain)))
+
+
+def _unquoted(text: str) -> str:
+    for _ in range(_LAYERS):
+        text = unquote(text)
     return text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._http.urls import target
@@ -66,3 +68,31 @@ def test_redirects() -> None:
     with pytest.raises(ItemError) as caught:
         first.redirected("ftp://host/")
     assert caught.value.cause is Cause.REDIRECTS
+
+
+@given(password=st.text(min_size=3))
+@example(password="pw/s3cr3t")
+@example(password="s3cr3t#x:")
+@example(password="a@s3cr3t b")
+@example(password="a@[s3cr3t")
+@example(password="a@s3cr3t\N{FULLWIDTH SOLIDUS}")
+def test_no_password_is_told(password: str) -> None:
+    """What is wrong with a URL is said without any part of its password."""
+    url = f"http://user:{password}@host/path"
+    try:
+        target(url)
+    except ItemError as error:
+        message = error.detail
+    else:
+        return
+    assume(password not in "the URL is malformed: its scheme is not http or https")
+    assert password not in message
+    assert "s3cr3t" not in message
+
+
+def test_no_password_of_a_redirect_is_told() -> None:
+    """Nor where it leads nowhere."""
+    for location in ("http://u:s3cr3t/x@h/", "//u:s3cr3t@[h", "s3cr3t://u@h"):
+        with pytest.raises(ItemError) as caught:
+            target("http://host/").redirected(location)
+        assert "s3cr3t" not in caught.value.detail

@@ -56,7 +56,7 @@ class Target:
         try:
             return target(urljoin(self.text, location.strip()))
         except (ItemError, ValueError) as error:
-            reason = error.detail if isinstance(error, ItemError) else str(error)
+            reason = error.detail if isinstance(error, ItemError) else _said(error, location)
             raise ItemError(Cause.REDIRECTS, f"a redirect leads nowhere: {reason}") from None
 
 
@@ -66,14 +66,17 @@ def target(url: str) -> Target:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError as error:
-        reason = str(error)
-        raise _bad("it cannot be read" if "@" in reason else reason) from None
+        raise _bad(_said(error, url)) from None
     scheme = parts.scheme.lower()
     if scheme not in _PORTS:
-        raise _bad(f"its scheme is {scheme or 'missing'}, not http or https")
+        known = "" if _may_tell(url) else f" {scheme or 'missing'},"
+        raise _bad(f"its scheme is{known} not http or https")
     if port == 0:
         raise _bad("port 0")
-    host = _host(parts.hostname or "")
+    try:
+        host = _host(parts.hostname or "")
+    except ValueError as error:
+        raise _bad(_said(error, url)) from None
     text = f"{scheme}://{_user(parts)}{f'[{host}]' if ':' in host else host}"
     text += f"{'' if port is None else f':{port}'}{_path(parts)}"
     return Target(text, scheme, host, port or _PORTS[scheme])
@@ -91,15 +94,12 @@ def _host(name: str) -> str:
     if not name:
         raise _bad("it names no host")
     if ":" in name and "%" not in name:
-        try:
-            return str(ipaddress.IPv6Address(name))
-        except ValueError as error:
-            raise _bad(str(error)) from None
+        return str(ipaddress.IPv6Address(name))
     if not name.isascii():
         name = _in_ascii(name)
     labels = name.removesuffix(".").split(".")
     if len(name) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
-        raise _bad(f"{name[:80]!r} is no host name")
+        raise ValueError(f"{name[:80]!r} is no host name")
     return name.lower()
 
 
@@ -109,7 +109,7 @@ def _in_ascii(name: str) -> str:
     try:
         return idna.encode(name, uts46=True).decode("ascii")
     except UnicodeError as error:
-        raise _bad(f"{name[:80]!r} is no host name: {error}") from None
+        raise ValueError(f"{name[:80]!r} is no host name: {error}") from None
 
 
 def _user(parts: SplitResult) -> str:
@@ -122,6 +122,16 @@ def _quoted(text: str) -> str:
     # A header's undecodable bytes are in its text as surrogates.
     raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
     return _ILLEGAL.sub(lambda found: f"%{ord(found[0]):02X}", raw)
+
+
+def _said(error: ValueError, url: str) -> str:
+    """What is wrong with ``url``; such errors quote parts of it."""
+    return "it cannot be read" if _may_tell(url) else str(error)
+
+
+def _may_tell(url: str) -> bool:
+    """Whether a password may be anywhere in ``url``, which is malformed."""
+    return "@" in url
 
 
 def _bad(reason: str) -> ItemError:

@@ -1,0 +1,130 @@
+"""What of URLs may be shown to others."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from asyncv2d.redact import redacted, without_user
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://user:pass@host/a", "http://***@host/a"),
+        ("http://user@host/a", "http://***@host/a"),
+        ("http://us:p@ss@host/a", "http://***@host/a"),
+        ("http://us er:pass@host/a", "http://***@host/a"),
+        ("http://user:pa ss@host/a", "http://***@host/a"),
+        ("http://user:pa\tss@host/a", "http://***@host/a"),
+        ("http://user:pw/x@host/a", "http://***@host/a"),
+        ("http://user:12/34@host/a", "http://***@host/a"),
+        ("http://user:pw?x#@host/a", "http://***@host/a"),
+        ("s3://key:secret@bucket/a", "s3://***@bucket/a"),
+        (r"http:/\user:pw@host/a", r"http:/\***@host/a"),
+        ("//user:pw@host/a", "//***@host/a"),
+        ("http:user:pw@host/a", "http:***@host/a"),
+        ("user:pw@host/a", "***@host/a"),
+        ("http://host/?to=http://u:p@h/", "http://host/?to=http://***@h/"),
+        ("http://host/?to=http%3A%2F%2Fu%3Ap%40h", "http://host/?to=***"),
+        ("http://host/?to=http%253A%252F%252Fu%253Ap%2540h", "http://host/?to=***"),
+    ],
+)
+def test_users(url: str, shown: str) -> None:
+    """And their passwords are not, however malformed the URL is."""
+    assert redacted(url) == shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("token", "X-Amz-Security-Token", "X-Amz-Signature", "sig", "api_key", "key", "password"),
+        *("pass", "pw", "user_pass", "token[]", "x[token]", "x[pw]", "to%6ben", "to%256ben"),
+        *("code", "sid", "hdnts", "hdnea", "hmac", "authorization", "oauth_verifier"),
+    ],
+)
+def test_parameters(name: str) -> None:
+    """With the names of secrets keep these alone."""
+    for start in ("?", "?a=b&", "?a=b;", "#", ";"):
+        shown = redacted(f"http://host/a{start}{name}=s3cr3t more;and&b=1#c")
+        assert shown.startswith(f"http://host/a{start}{name}=***")
+        assert shown.endswith("&b=1#c")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://host/a?t=st=1~exp=2~hmac=s3cr3t", "http://host/a?t=***"),
+        ("http://host/a?t=exp%3D2%26sig%3Ds3cr3t&b=1", "http://host/a?t=***&b=1"),
+        ("http://host/a?to=http://h/?token=s3cr3t", "http://host/a?to=http://h/?token=***"),
+    ],
+)
+def test_secrets_in_values(url: str, shown: str) -> None:
+    """Hide the value that they are a part of, or what there is of it from them on."""
+    assert redacted(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "see http://u:p@h/ and http://h/?key=1 there",
+            "see http://***@h/ and http://h/?key=*** there",
+        ),
+        ("cannot open http://u:p w@h/ now", "cannot open http://***@h/ now"),
+        ("no such file: http:/u:p@h/a", "no such file: http:/***@h/a"),
+        ("see 'https://h/?sig=x&b=1' there", "see 'https://h/?sig=***&b=1' there"),
+    ],
+)
+def test_texts(text: str, shown: str) -> None:
+    """Keep all else that they say."""
+    assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://host/a@b?c=1&monkey=2&author=me&country_code=de&keyframe=3",
+        "https://site.example/@user/video/1",
+        "https://cdn.example:443/a@2x.mp4?list=PL1&v=2",
+        "http://127.0.0.1:8080/a@b",
+        "http://[::1]:80/a@b",
+        "http://[::1]/a@b",
+        "/data/a@b;c=1.mp4",
+        "no url: token=1",
+        "written by someone@host.example: why?",
+    ],
+)
+def test_what_is_no_secret(text: str) -> None:
+    """Is left as it is."""
+    assert redacted(text) == text
+
+
+@given(password=st.text())
+@example(password="/")
+@example(password="@h/x")
+@example(password="12/34")
+@example(password=" http://")
+@example(password="a b;c\td\ne")
+def test_no_password_is_shown(password: str) -> None:
+    """Whatever characters it is made of."""
+    assume(password not in "http://***@host/path")
+    assert password not in redacted(f"http://user:{password}@host/path")
+
+
+@given(secret=st.text(st.characters(exclude_characters="&#")))
+@example(secret="a b;c=d")
+def test_no_value_is_shown(secret: str) -> None:
+    """Of a parameter that holds a secret, up to where it ends."""
+    assume(secret not in "http://host/path?a=1&token=***&b=2")
+    assert secret not in redacted(f"http://host/path?a=1&token={secret}&b=2")
+
+
+def test_text_about_a_url() -> None:
+    """Has no part of its password, quoted or not."""
+    url = "sftp://user:a%2Fb c@host/x"
+    assert (
+        without_user("no a/b c for user:a%2Fb c@host, a%2Fb c", url) == "no *** for ***@host, ***"
+    )
+    assert without_user("no user:pw here", "sftp://host/x") == "no user:pw here"
