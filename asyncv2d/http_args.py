@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from asyncv2d.ports import Settings
 
 _HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 _HeaderText = Annotated[str, Field(pattern=r"^[\t -~]*$")]
+
+_PROXY_SCHEMES = ("http", "https", "socks4", "socks5", "socks5h")
+_NO_HOST = re.compile(r"""[\s\0-\x1f"<>\\^`{|}]""")
 
 
 class HttpArgs(Settings):
@@ -46,7 +51,7 @@ class HttpArgs(Settings):
     """Further headers of every request."""
     cookies: str | None = None
     """A cookies.txt file in Netscape's format."""
-    proxy: str | None = Field(default=None, pattern=r"^(https?|socks5h?|socks4)://.")
+    proxy: str | None = None
     """The proxy that all requests go through."""
     ip_version: Literal["auto", 4, 6] = "auto"
     """Which addresses of a host are used."""
@@ -58,3 +63,32 @@ class HttpArgs(Settings):
     """Whether a host's robots.txt is asked for and followed."""
     private_addresses: Literal["auto", "deny", "allow"] = "auto"
     """Addresses of this network: ``auto``: only for rows that plainly name them."""
+
+    @field_validator("proxy")
+    @classmethod
+    def _can_be_reached(cls, proxy: str | None) -> str | None:
+        if proxy is not None:
+            _check_proxy(proxy)
+        return proxy
+
+    @field_validator("ip_version", mode="before")
+    @classmethod
+    def _as_number(cls, version: Any) -> Any:
+        return int(version) if version in ("4", "6") else version
+
+
+def _check_proxy(proxy: str) -> None:
+    """Refuse what is no proxy's URL; its password is not told."""
+    try:
+        parts = urlsplit(proxy)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("no URL of a proxy: its host or its port cannot be read") from None
+    if parts.scheme not in _PROXY_SCHEMES:
+        raise ValueError(f"a proxy's URL begins with one of: {', '.join(_PROXY_SCHEMES)}, and ://")
+    if not host or _NO_HOST.search(host):
+        raise ValueError("no URL of a proxy: it names no host")
+    if port == 0:
+        raise ValueError("no URL of a proxy: port 0")
+    if port is None and parts.scheme.startswith("socks"):
+        raise ValueError("the proxy's port is missing, as in socks5://host:1080")

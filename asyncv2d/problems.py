@@ -83,8 +83,11 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
 
 
 def _not_one_of(value: Any, expected: str) -> str:
-    choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
-    hint = did_you_mean(value, choices) if isinstance(value, str) else f"; expected {expected}"
+    choices = [choice.strip() for choice in expected.replace(" or ", ",").split(",")]
+    # Where some are no texts, the way in which they are written tells.
+    are_texts = isinstance(value, str) and all(choice.startswith("'") for choice in choices)
+    texts = [choice.strip("'") for choice in choices]
+    hint = did_you_mean(value, texts) if are_texts else f"; expected {expected}"
     return f"{value!r:.60} is not allowed{hint}"
 
 

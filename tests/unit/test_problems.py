@@ -18,6 +18,7 @@ class Inner(Settings):
 class Outer(Settings):
     inner: Inner | None = None
     way: Literal["fast", "exact"] | None = None
+    version: Literal["auto", 4, 6] = "auto"
     odd: int = 1
     sizes: tuple[int | str, ...] = ()
 
@@ -40,6 +41,7 @@ class Outer(Settings):
         ({"inner": 5}, "inner: expected keys with values, not 5"),
         ({"way": "exakt"}, "way: 'exakt' is not allowed; did you mean 'exact'?"),
         ({"way": 3}, "way: 3 is not allowed; expected 'fast' or 'exact'"),
+        ({"version": "4"}, "version: '4' is not allowed; expected 'auto', 4 or 6"),
         ({"odd": 2}, "odd: only odd numbers"),
     ],
 )
