@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -54,6 +56,46 @@ async def test_an_answer_that_becomes_nonsense(downloads: Downloads) -> None:
     async with answering(answer) as base:
         error = await downloads.failure(f"{base}/a.mp4", retries=0, timeout=60, total_timeout=60)
     assert error.cause is Cause.TRUNCATED
+
+
+RULES = b"User-agent: *\nDisallow: /closed\n"
+PACKED_RULES = {
+    "a byte order mark": ({}, b"\xef\xbb\xbf" + RULES),
+    "gzip": ({"Content_Encoding": "gzip"}, gzip.compress(RULES)),
+    "deflate": ({"Content_Encoding": "deflate"}, zlib.compress(RULES)),
+    "both": ({"Content_Encoding": "GZIP"}, gzip.compress(b"\xef\xbb\xbf" + RULES)),
+    "no encoding": ({"Content_Encoding": "utf-8"}, RULES),
+    "long": ({"Content_Encoding": "gzip"}, gzip.compress(RULES + b"#" * (1 << 24))),
+}
+
+
+@pytest.mark.parametrize("kind", PACKED_RULES)
+async def test_packed_rules(downloads: Downloads, kind: str) -> None:
+    """A robots.txt is followed however it was sent."""
+    fields, rules = PACKED_RULES[kind]
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        assert request.startswith("GET /robots.txt")
+        writer.write(head(**fields) + rules)
+
+    async with answering(answer) as base:
+        error = await downloads.failure(f"{base}/closed.mp4", respect_robots_txt=True)
+    assert error.cause is Cause.OPTED_OUT
+
+
+@pytest.mark.parametrize("fields", [{"Content_Encoding": "br"}, {"Content_Encoding": "gzip"}])
+async def test_rules_that_cannot_be_unpacked(
+    downloads: Downloads, fields: Mapping[str, str]
+) -> None:
+    """Allow nothing."""
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        assert request.startswith("GET /robots.txt")
+        writer.write(head(**fields) + gzip.compress(RULES)[:-9])
+
+    async with answering(answer) as base:
+        error = await downloads.failure(f"{base}/open.mp4", respect_robots_txt=True, retries=0)
+    assert "robots.txt cannot be read" in error.detail
 
 
 async def test_an_answer_to_something_else(downloads: Downloads) -> None:

@@ -22,6 +22,10 @@ _OTHERS = {
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
 }
+# Many a server puts here how it was told to send the body, or what the body is.
+_NO_ENCODINGS = frozenset(
+    {"", "identity", "none", "aws-chunked", "binary", "7bit", "8bit", "utf-8", "utf8"}
+)
 _TEXTUAL = ("text/", "application/json", "application/xml", "application/javascript")
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"pnot")
 _MEDIA_MARKS = (
@@ -84,11 +88,21 @@ def _looks_like_media(start: bytes) -> bool:
     return start[4:8] in _BOXES or start.startswith(_MEDIA_MARKS) or is_ts
 
 
+def is_plain(encoding: str) -> bool:
+    """Whether a Content-Encoding says that the body is sent as it is, if not in the right words."""
+    return not _encodings(encoding)
+
+
+def _encodings(header: str) -> list[str]:
+    names = (name.strip().lower() for name in header.split(","))
+    return [name for name in names if name not in _NO_ENCODINGS]
+
+
 class Unpacker:
     """Undoes a transfer's compression, a bounded piece at a time."""
 
     def __init__(self, encoding: str) -> None:
-        self._name = encoding.strip().lower()
+        self._name = ",".join(_encodings(encoding))
         if self._name not in ("gzip", "x-gzip", "deflate"):
             detail = (
                 f"the server compressed the body ({encoding[:40]}), which it was not asked to do"

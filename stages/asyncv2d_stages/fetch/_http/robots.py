@@ -55,6 +55,8 @@ class Robots:
         try:
             status, text = await self._read(target(f"{origin}/robots.txt"))
         except ItemError as error:
+            if error.cause in (Cause.CORRUPT, Cause.TRUNCATED):  # it came, packed in some way
+                error.detail = f"the host's robots.txt cannot be read: {error.detail}"
             return _Rules(error=error), _UNSURE_FOR_S
         if status >= 500 or status == 429:
             detail = (
@@ -65,7 +67,7 @@ class Robots:
             ), _BAD_FOR_S
         if status >= 300:
             return _Rules(), _GOOD_FOR_S
-        return _Rules(_protego().parse(text.decode("utf-8", "replace"))), _GOOD_FOR_S
+        return _Rules(_protego().parse(text.decode("utf-8-sig", "replace"))), _GOOD_FOR_S
 
     async def close(self) -> None:
         """Give up what is being asked."""

@@ -11,6 +11,7 @@ from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
 from asyncv2d_stages.fetch._hosts.safety import is_local
 from asyncv2d_stages.fetch._hosts.slots import Slots
 from asyncv2d_stages.fetch._hosts.way import Way
+from asyncv2d_stages.fetch._http.body import Unpacker, is_plain
 from asyncv2d_stages.fetch._http.causes import explained, foreseen, is_busy, of_status, retry_after
 from asyncv2d_stages.fetch._http.robots import LONGEST
 from asyncv2d_stages.fetch._http.urls import Target
@@ -79,7 +80,7 @@ class SmallFiles:
                     turn.done()
                 if 300 <= response.status < 400:
                     return response.status, b"", response.headers.get("Location")
-                return response.status, await _start(response.content, LONGEST), None
+                return response.status, await _start(response, LONGEST), None
         except foreseen() as error:
             failure = explained(error, None)
             if failure.cause in SILENT:
@@ -87,10 +88,16 @@ class SmallFiles:
             raise failure from error
 
 
-async def _start(content: aiohttp.StreamReader, longest: int) -> bytes:
+async def _start(response: aiohttp.ClientResponse, longest: int) -> bytes:
+    """The first bytes of a file, unpacked."""
+    encoding = response.headers.get("Content-Encoding", "")
+    unpacker = None if is_plain(encoding) else Unpacker(encoding)
     text = bytearray()
-    async for chunk in content.iter_any():
-        text += chunk
-        if len(text) >= longest:
-            break
-    return bytes(text[:longest])
+    async for chunk in response.content.iter_any():
+        for piece in (chunk,) if unpacker is None else unpacker.feed(chunk):
+            text += piece
+            if len(text) >= longest:
+                return bytes(text[:longest])
+    if unpacker is not None:
+        unpacker.finish()
+    return bytes(text)
