@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,66 @@ async def test_a_file_of_cookies(server: Server, downloads: Downloads, tmp_path:
         await downloads.one(server.url("cookie/short.mp4"), cookies=str(file))
     with pytest.raises(UserError, match=r"reading\.cookies"):
         await downloads.one(server.url("cookie/short.mp4"), cookies="/no/such/file")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0\x80", b"# HTTP Cookie File\n\xe9\n"])
+async def test_a_file_of_no_cookies(downloads: Downloads, tmp_path: Path, content: bytes) -> None:
+    """Is a mistake of the user's."""
+    file = tmp_path.parent / f"{tmp_path.name}-cookies.txt"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"reading\.cookies: .* is no cookies\.txt: no UTF-8 text"):
+        await downloads.one("http://127.0.0.1:1/", cookies=str(file))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/", "a\0b"])
+async def test_cookies_that_are_no_file(downloads: Downloads, path: str) -> None:
+    """Are not read: a device has no end."""
+    with pytest.raises(UserError, match=r"reading\.cookies: .* (is no regular file|cannot be)"):
+        await downloads.one("http://127.0.0.1:1/", cookies=path)
+
+
+async def test_cookies_for_a_user(server: Server, downloads: Downloads, tmp_path: Path) -> None:
+    """Are sent too: a URL with a user names the same host."""
+    file = tmp_path.parent / f"{tmp_path.name}-cookies.txt"
+    file.write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tseen\tyes\n")
+    url = server.url("cookie/short.mp4").replace("//", "//user:pw@")
+    await downloads.one(url, cookies=str(file))
+    assert server.count("cookie/short.mp4") == 1
+
+
+async def test_a_cookie_that_is_renewed(
+    server: Server, downloads: Downloads, tmp_path: Path
+) -> None:
+    """Replaces the file's, and no other."""
+    file = tmp_path.parent / f"{tmp_path.name}-cookies.txt"
+    line = ".localhost.local\tTRUE\t/\tFALSE\t0\t{}\told\n"
+    file.write_text("# Netscape HTTP Cookie File\n" + line.format("seen") + line.format("other"))
+    url = server.url("cookie/short.mp4").replace("127.0.0.1", "localhost")
+    await downloads.one(url, cookies=str(file))
+    sent = [headers["Cookie"] for headers in server.headers["/cookie/short.mp4"]]
+    assert sent == ["seen=old; other=old", "other=old; seen=yes"]
+
+
+async def test_whose_credentials(server: Server, downloads: Downloads) -> None:
+    """A row's own are sent, and the user's where it has none."""
+    url = server.url("ok/short.mp4")
+    for each in (url, url.replace("//", "//user:pw@")):
+        await downloads.one(each, headers={"authorization": "Bearer us"})
+    sent = [headers["Authorization"] for headers in server.headers["/ok/short.mp4"]]
+    assert sent == ["Bearer us", f"Basic {b64encode(b'user:pw').decode()}"]
+
+
+@pytest.mark.parametrize(("host", "version"), [("127.0.0.1", 6), ("[::1]", 4)])
+async def test_an_address_of_the_other_kind(
+    server: Server, downloads: Downloads, host: str, version: int
+) -> None:
+    """Fails at once, and says why."""
+    url = server.url("ok/short.mp4").replace("127.0.0.1", host)
+    error = await downloads.failure(url, ip_version=version)
+    assert error.cause is Cause.DNS
+    assert error.detail == f"{host.strip('[]')} is no address of IPv{version} (ip_version)"
+    assert error.attempts == 1
+    assert not server.hits
 
 
 async def test_who_asks(server: Server, downloads: Downloads) -> None:

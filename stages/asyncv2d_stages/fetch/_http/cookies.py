@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from email.message import Message
 from http.cookiejar import CookieJar, LoadError, MozillaCookieJar
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 from urllib.request import Request
 
 from asyncv2d.types import UserError
@@ -17,11 +20,17 @@ def read_cookies(path: str | None) -> CookieJar | None:
         return None
     jar = MozillaCookieJar(path)
     try:
-        jar.load(ignore_discard=True, ignore_expires=True)
-    except LoadError as error:
-        raise UserError(f"reading.cookies: {path} is no cookies.txt: {error}") from None
-    except OSError as error:
-        raise UserError(f"reading.cookies: {path} cannot be read: {error.strerror}") from None
+        if not Path(path).is_file() and Path(path).exists():  # such as a device, which has no end
+            raise UserError(f"reading.cookies: {path} is no regular file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # with a traceback in each
+            jar.load(ignore_discard=True, ignore_expires=True)
+    except (LoadError, UnicodeDecodeError) as error:
+        reason = "no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise UserError(f"reading.cookies: {path} is no cookies.txt: {reason}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"reading.cookies: {path} cannot be read: {reason}") from None
     for cookie in jar:
         if cookie.expires == 0:  # so browsers' exports write that it ends with the session
             cookie.expires = None
@@ -37,8 +46,11 @@ class Cookies:
 
     def header(self, url: str) -> str | None:
         """The header Cookie for a request to ``url``."""
-        pairs = [_header_of(jar, url) for jar in (self._own, self._set) if jar is not None]
-        return "; ".join(filter(None, pairs)) or None
+        own, new = _pairs(self._own, url), _pairs(self._set, url)
+        # What a server sets on the way stands for what the file has by that name.
+        renewed = {name for name, _ in new}
+        kept = [pair for pair in own if pair[0] not in renewed]
+        return "; ".join(text for _, text in (*kept, *new)) or None
 
     def learn(self, url: str, headers: Iterable[str]) -> None:
         """Take the Set-Cookie headers of an answer."""
@@ -48,7 +60,7 @@ class Cookies:
         if message:
             if self._set is None:
                 self._set = CookieJar()
-            self._set.extract_cookies(cast(Any, _Answer(message)), Request(url))
+            self._set.extract_cookies(cast(Any, _Answer(message)), _request(url))
 
 
 class _Answer:
@@ -61,7 +73,17 @@ class _Answer:
         return self._message
 
 
-def _header_of(jar: CookieJar, url: str) -> str | None:
-    request = Request(url)
+def _pairs(jar: CookieJar | None, url: str) -> list[tuple[str, str]]:
+    """The cookies for ``url``: each one's name, and how it is sent."""
+    if jar is None:
+        return []
+    request = _request(url)
     jar.add_cookie_header(request)
-    return request.get_header("Cookie")
+    header = request.get_header("Cookie") or ""
+    return [(text.partition("=")[0], text) for text in header.split("; ") if text]
+
+
+def _request(url: str) -> Request:
+    """As the jar wants it: it would take a user and password for a part of the host."""
+    parts = urlsplit(url)
+    return Request(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import socket
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from asyncv2d.types import UserError
-from asyncv2d_stages.fetch._hosts.dns import HostLookup, resolver
+from asyncv2d.types import Cause, UserError
+from asyncv2d_stages.fetch._hosts.dns import HostLookup, UnresolvedError, resolver
 
 if TYPE_CHECKING:
     import aiohttp
+    from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
     from asyncv2d_stages.fetch.http import HttpFetcher
 
 _KEPT_S = 5.0
 _BUFFER = 1 << 17
+_VERSIONS = {socket.AF_INET: 4, socket.AF_INET6: 6}
 _FAMILIES = {"auto": socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -55,6 +57,7 @@ async def open_session(
         }
     )
     headers.update(settings.headers)
+    authorization = headers.pop("Authorization", None)
     is_socks = settings.proxy is not None and settings.proxy.startswith("socks")
     async with aiohttp.ClientSession(
         connector=_connector(settings, lookup),
@@ -64,12 +67,25 @@ async def open_session(
             sock_read=settings.answer_timeout or settings.timeout,
         ),
         headers=headers,
+        middlewares=() if authorization is None else (_authorizing(authorization),),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         read_bufsize=_BUFFER,
         proxy=None if is_socks else settings.proxy,
     ) as session:
         yield session
+
+
+def _authorizing(authorization: str) -> ClientMiddlewareType:
+    """Adds the user's header where a row's URL has no credentials of its own: aiohttp takes one."""
+
+    async def send(
+        request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        request.headers.setdefault("Authorization", authorization)
+        return await handler(request)
+
+    return send
 
 
 def _connector(settings: HttpFetcher, lookup: HostLookup) -> aiohttp.BaseConnector:
@@ -80,11 +96,30 @@ def _connector(settings: HttpFetcher, lookup: HostLookup) -> aiohttp.BaseConnect
         "ssl": settings.verify_tls,
         "keepalive_timeout": _KEPT_S,
         "use_dns_cache": False,
-        "family": family(settings),
     }
     if settings.proxy is not None and settings.proxy.startswith("socks"):
-        return _socks_connector(settings.proxy, options)
-    return aiohttp.TCPConnector(resolver=resolver(lookup), **options)
+        return _socks_connector(settings.proxy, {**options, "family": family(settings)})
+    # No family: the lookup gives addresses of the right one only, and of an address that a row
+    # names aiohttp would believe that it is of that family too.
+    return aiohttp.TCPConnector(
+        resolver=resolver(lookup), socket_factory=_sockets(family(settings)), **options
+    )
+
+
+def _sockets(wanted: socket.AddressFamily) -> Callable[[Any], socket.socket]:
+    """Makes sockets for addresses of the family that is wanted."""
+
+    def make(address: tuple[Any, ...]) -> socket.socket:
+        kind, type_, protocol, _, place = address
+        if wanted not in (socket.AF_UNSPEC, kind):
+            error = UnresolvedError(
+                Cause.DNS, f"{place[0]} is no address of IPv{_VERSIONS[wanted]} (ip_version)"
+            )
+            error.is_final = True
+            raise error
+        return socket.socket(kind, type_, protocol)
+
+    return make
 
 
 def _socks_connector(proxy: str, options: dict[str, Any]) -> aiohttp.BaseConnector:
