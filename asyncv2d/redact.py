@@ -30,6 +30,14 @@ _LAYERS = 3  # of quoting that are looked through
 
 _MAY_TELL = re.compile(r"[@?&;#]")  # most URLs have none of these, and are done with
 
+# Among them what colours a terminal's text, or rings its bell; not what breaks lines.
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """``text``, which others may have made, without what a terminal would obey."""
+    return _CONTROL.sub("", text)
+
 
 def redacted(url: str) -> str:
     """``url``, or a text with URLs in it, with credentials and signatures replaced by ``***``.

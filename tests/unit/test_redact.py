@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from asyncv2d.redact import redacted, without_user
+from asyncv2d.redact import printable, redacted, without_user
 
 
 @pytest.mark.parametrize(
@@ -128,3 +130,23 @@ def test_text_about_a_url() -> None:
         without_user("no a/b c for user:a%2Fb c@host, a%2Fb c", url) == "no *** for ***@host, ***"
     )
     assert without_user("no user:pw here", "sftp://host/x") == "no user:pw here"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("HTTP 404 \x1b[31mNot\x1b[0m Found\a", "HTTP 404 Not Found"),
+        ("\x1b]0;title\x07a\x9b2Jb\x7f", "]0;titlea2Jb"),
+        ("Traceback:\n\ta [1] é ✓\r\n", "Traceback:\n\ta [1] é ✓\n"),
+    ],
+)
+def test_printable(text: str, shown: str) -> None:
+    """Keeps lines and letters, and gives no orders to a terminal."""
+    assert printable(text) == shown
+
+
+@given(text=st.text())
+def test_nothing_is_obeyed(text: str) -> None:
+    """By whatever shows the text."""
+    controls = {sign for sign in printable(text) if unicodedata.category(sign) == "Cc"}
+    assert controls <= {"\n", "\t"}
