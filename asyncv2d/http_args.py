@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from asyncv2d.ports import Settings
 
@@ -75,6 +76,25 @@ class HttpArgs(Settings):
     @classmethod
     def _as_number(cls, version: Any) -> Any:
         return int(version) if version in ("4", "6") else version
+
+    @field_validator("ip_version")
+    @classmethod
+    def _fits_proxy(
+        cls, version: Literal["auto", 4, 6], info: ValidationInfo
+    ) -> Literal["auto", 4, 6]:
+        proxy = info.data.get("proxy")
+        other = _version_of(urlsplit(proxy).hostname or "") if proxy else None
+        if other is not None and version not in ("auto", other):
+            raise ValueError(f"the proxy has an address of IPv{other}")
+        return version
+
+
+def _version_of(host: str) -> int | None:
+    """Of the address that a host is; None for a name."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return None
 
 
 def _check_proxy(proxy: str) -> None:

@@ -54,3 +54,17 @@ def test_ip_version() -> None:
         HttpArgs.model_validate({"ip_version": "5"})
     problems = of_validation(caught.value, HttpArgs)
     assert list(map(str, problems)) == ["ip_version: '5' is not allowed; expected 'auto', 4 or 6"]
+
+
+@pytest.mark.parametrize(("host", "version"), [("127.0.0.1", 6), ("[::1]", 4)])
+def test_a_proxy_of_the_other_version(host: str, version: int) -> None:
+    """Could never be reached."""
+    proxy = f"http://{host}:3128"
+    for good in ({"ip_version": 10 - version}, {}):
+        assert HttpArgs.model_validate({"proxy": proxy, **good}).proxy == proxy
+    with pytest.raises(ValidationError) as caught:
+        HttpArgs.model_validate({"proxy": proxy, "ip_version": version})
+    problems = of_validation(caught.value, HttpArgs)
+    assert list(map(str, problems)) == [
+        f"ip_version: the proxy has an address of IPv{10 - version}"
+    ]
