@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from asyncv2d.types import Cause, ItemError
+
+if TYPE_CHECKING:
+    import aiohttp
 
 ENOUGH = 512
 """Bytes from which on a body's start tells what it is."""
@@ -86,6 +90,11 @@ def not_media(detail: str, *, is_page: bool = False) -> ItemError:
 def _looks_like_media(start: bytes) -> bool:
     is_ts = start[:1] == b"G" and start[_TS_PACKET : _TS_PACKET + 1] in (b"G", b"")
     return start[4:8] in _BOXES or start.startswith(_MEDIA_MARKS) or is_ts
+
+
+def encoding_of(response: aiohttp.ClientResponse) -> str:
+    """All that an answer says of how its body is encoded."""
+    return ",".join(response.headers.getall("Content-Encoding", ()))
 
 
 def is_plain(encoding: str) -> bool:

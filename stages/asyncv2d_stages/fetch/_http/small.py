@@ -11,7 +11,7 @@ from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
 from asyncv2d_stages.fetch._hosts.safety import is_local
 from asyncv2d_stages.fetch._hosts.slots import Slots
 from asyncv2d_stages.fetch._hosts.way import Way
-from asyncv2d_stages.fetch._http.body import Unpacker, is_plain
+from asyncv2d_stages.fetch._http.body import Unpacker, encoding_of, is_plain
 from asyncv2d_stages.fetch._http.causes import explained, foreseen, is_busy, of_status, retry_after
 from asyncv2d_stages.fetch._http.robots import LONGEST
 from asyncv2d_stages.fetch._http.urls import Target
@@ -90,7 +90,7 @@ class SmallFiles:
 
 async def _start(response: aiohttp.ClientResponse, longest: int) -> bytes:
     """The first bytes of a file, unpacked."""
-    encoding = response.headers.get("Content-Encoding", "")
+    encoding = encoding_of(response)
     unpacker = None if is_plain(encoding) else Unpacker(encoding)
     text = bytearray()
     async for chunk in response.content.iter_any():
