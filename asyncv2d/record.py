@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from asyncv2d.job import RETRY_OF
-from asyncv2d.redact import redacted
+from asyncv2d.redact import printable, redacted
 from asyncv2d.types import Blob, Failed, Fetched, Json, Ok, Processed, Row, Sample
 
 _RECEIPT = pa.struct(
@@ -171,7 +171,7 @@ def ledger_lines(outcome: Ok[Processed] | Failed, seconds: float | None = None) 
         line = {
             "key": row.key,
             "status": outcome.status,
-            "error_message": _json_scalar(redacted(outcome.detail)),
+            "error_message": _json_scalar(printable(redacted(outcome.detail))),
             "cause": outcome.cause.value,
             "stage": outcome.stage,
             "attempts": outcome.attempts,

@@ -169,7 +169,9 @@ def test_facts_have_columns() -> None:
 
 def test_the_schema() -> None:
     """Own columns have fixed types, whatever the rows were; lines are in order of key."""
-    failed = Failed(Row(1, "01", "v"), "fetch", Cause.DNS, "bad \ud800", 3, {"http_status": 200})
+    failed = Failed(
+        Row(1, "01", "v"), "fetch", Cause.DNS, "\x1b[31mbad\a \ud800", 3, {"http_status": 200}
+    )
     table = ledger_table([ledger_lines(failed)], NO_COLUMNS)
     assert table.schema.field("attempts").type == pa.int32()
     assert table.schema.field("start").type == pa.float64()

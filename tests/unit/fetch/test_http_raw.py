@@ -98,6 +98,29 @@ async def test_rules_that_cannot_be_unpacked(
     assert "robots.txt cannot be read" in error.detail
 
 
+@pytest.mark.parametrize(
+    "encoding", ["aws-chunked", "binary", "identity\r\nContent-Encoding: UTF-8"]
+)
+async def test_an_encoding_that_is_none(downloads: Downloads, encoding: str) -> None:
+    """Changes nothing: the body is as it is sent, and its rest can be asked for."""
+    body = bytes(range(256)) * 40
+    asked: list[str] = []
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        asked.append(request)
+        fields = {"Content_Encoding": encoding, "ETag": '"1"', "Accept_Ranges": "bytes"}
+        if len(asked) == 1:
+            writer.write(head(Content_Length=len(body), **fields) + body[:5120])
+        else:
+            part = {"Content_Range": f"bytes 5120-{len(body) - 1}/{len(body)}"}
+            writer.write(head("206 Partial Content", **fields, **part) + body[5120:])
+
+    async with answering(answer) as base:
+        data, _ = await downloads.one(f"{base}/a.mp4")
+    assert data == body
+    assert "Range: bytes=5120-" in asked[1]
+
+
 async def test_an_answer_to_something_else(downloads: Downloads) -> None:
     """Such as a change of protocol is no web page, whatever type it has."""
 

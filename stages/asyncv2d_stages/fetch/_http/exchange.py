@@ -13,7 +13,14 @@ import anyio
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._hosts.host import SILENT
 from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
-from asyncv2d_stages.fetch._http.body import ENOUGH, Unpacker, check_start, check_type
+from asyncv2d_stages.fetch._http.body import (
+    ENOUGH,
+    Unpacker,
+    check_start,
+    check_type,
+    encoding_of,
+    is_plain,
+)
 from asyncv2d_stages.fetch._http.causes import (
     explained,
     foreseen,
@@ -190,8 +197,8 @@ class Exchange:
             if protocol is not None:
                 protocol.read_timeout = self._stall_s
                 protocol.start_timeout()
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding in ("identity", "", "none"):
+        encoding = encoding_of(response)
+        if is_plain(encoding):
             start = b"" if transfer.received == 0 else None
             while chunk := await self._piece(response):
                 start = await _add(transfer, start, chunk)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from asyncv2d.ports import BodyWriter, Spool
 from asyncv2d.types import Blob, Cause, ItemError
+from asyncv2d_stages.fetch._http.body import encoding_of, is_plain
 
 if TYPE_CHECKING:
     import aiohttp
@@ -111,7 +112,7 @@ class Transfer:
     async def begin(self, response: aiohttp.ClientResponse, asked: Target) -> None:
         """Look at the head of an answer with a body: it may be the rest, or all of it again."""
         self.content_type = response.content_type
-        is_packed = "Content-Encoding" in response.headers
+        is_packed = not is_plain(encoding_of(response))
         if response.status == 206:
             await self._begin_rest(response, asked, is_packed=is_packed)
             return
