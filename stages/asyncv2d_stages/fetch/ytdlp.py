@@ -210,7 +210,9 @@ class _Pages:
         more = 0
         for form in found.forms:
             if form.pieces is None:
-                media[form.modality], facts = await self._client.download(form.url, form.headers)
+                media[form.modality], facts = await self._client.download(
+                    form.url, form.headers, from_local=found.is_local
+                )
                 info = info or dict(facts)
                 more += cast(int, facts.get("attempts", 1)) - 1
         info.pop("attempts", None)

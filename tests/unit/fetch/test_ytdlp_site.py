@@ -115,6 +115,11 @@ class Site:
         """The whole URL of ``path``."""
         return f"{self.address}/{path}"
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.address.rpartition(":")[2])
+
     def start(self) -> None:
         """Serve from now on."""
         self._thread.start()
@@ -177,6 +182,8 @@ class Site:
             "none": "<p>Nothing to see</p>",
             "broken": '<video src="/no-such.mp4"></video>',
             "text-video": '<video src="/none"></video>',
+            "leads-here": f'<video src="{self.url("made.mp4")}"></video>',
+            "leads-to-localhost": f'<video src="http://localhost:{self.port}/made.mp4"></video>',
         }
         return {name: _VIDEO_PAGE.format(body) for name, body in bodies.items()}
 
@@ -461,6 +468,32 @@ class TestFailures:
         assert isinstance(error, ItemError)
         assert error.cause is Cause.FORBIDDEN_ADDRESS
         assert not site.hits
+
+
+class TestPublicPages:
+    """Pages of a public name; the site is the proxy that all names are asked through."""
+
+    async def failure(self, site: Site, spool: Spool, path: str) -> ItemError:
+        """Why a page of a public name fails."""
+        url = f"http://films.example.com/{path}"
+        (error,) = await outcomes(spool, [url], proxy=site.address)
+        assert isinstance(error, ItemError), error
+        return error
+
+    @pytest.mark.parametrize("page", ["leads-here", "leads-to-localhost"])
+    async def test_they_name_no_machine_of_this_network(
+        self, site: Site, spool: Spool, page: str
+    ) -> None:
+        """Not even one that a row might name: who writes a page is not who writes the table."""
+        error = await self.failure(site, spool, page)
+        assert error.cause is Cause.FORBIDDEN_ADDRESS, error
+        assert site.hits == {page: 1}
+
+    async def test_they_may_name_their_own(self, site: Site, spool: Spool) -> None:
+        """As any other public address."""
+        got = await fetched(spool, "http://films.example.com/video", proxy=site.address)
+        assert got.media["video"].read() == _LOW.data()
+        got.close()
 
 
 class TestProcesses:

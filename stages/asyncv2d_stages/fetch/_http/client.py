@@ -96,11 +96,12 @@ class Client:
         self._own_cookies = read_cookies(settings.cookies)
 
     async def download(
-        self, url: str, headers: Mapping[str, str] | None = None
+        self, url: str, headers: Mapping[str, str] | None = None, *, from_local: bool = True
     ) -> tuple[Blob, dict[str, object]]:
         """The body of ``url``, and what was learnt: status, type, attempts, the URL it came from.
 
-        Raises ItemError, with the number of attempts.
+        ``from_local``: a row names it, or a page of this network does. Raises ItemError, with the
+        number of attempts.
         """
         first = Call(target(url), headers or {}, Cookies(self._own_cookies))
         last: ItemError | None = None
@@ -109,7 +110,7 @@ class Client:
             for attempt in count(1):
                 before = transfer.received
                 try:
-                    blob, facts = await self._attempt(first, transfer)
+                    blob, facts = await self._attempt(first, transfer, from_local=from_local)
                 except HostGivenUpError as error:
                     raise _with_attempts(last or error, attempt - 1) from error
                 except ItemError as error:
@@ -128,9 +129,10 @@ class Client:
             await transfer.drop()
         await asyncio.sleep(_backoff.seconds(attempts))
 
-    async def _attempt(self, call: Call, transfer: Transfer) -> tuple[Blob, dict[str, object]]:
+    async def _attempt(
+        self, call: Call, transfer: Transfer, *, from_local: bool
+    ) -> tuple[Blob, dict[str, object]]:
         """Follow the redirects from ``call`` to the body."""
-        from_local = True
         first = call
         transfer.took_s = 0.0
         try:

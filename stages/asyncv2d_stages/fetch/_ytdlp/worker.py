@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from asyncv2d.types import Cause, ItemError, Modality
+from asyncv2d_stages.fetch._hosts.safety import is_local
 from asyncv2d_stages.fetch._ytdlp.choice import has_picture, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp.metadata import metadata
@@ -36,11 +38,15 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a page has: forms to download, metadata, and the memory that this process now takes."""
+    """What a page has: forms to download, metadata, and the memory that this process now takes.
+
+    ``is_local``: the page lies on this network, and so may what it names.
+    """
 
     forms: Sequence[Form]
     metadata: Mapping[str, Any] | None
     memory: int
+    is_local: bool
 
 
 def prepare(options: Options) -> None:
@@ -56,7 +62,8 @@ def find(url: str, folder: str) -> Found:
         _refuse_unfinished(info)
         parts = info.get("requested_formats") or [info] if kept.options.choice.wants else []
         forms = [_form(kept.ydl, part) for part in parts]
-        return Found(_unlike(forms), metadata(kept, info, Path(folder)), memory())
+        further = metadata(kept, info, Path(folder))
+        return Found(_unlike(forms), further, memory(), _is_local(url, info))
 
 
 def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
@@ -108,6 +115,15 @@ def _single(info: dict[str, Any]) -> dict[str, Any]:
             raise ItemError(Cause.NOT_MEDIA, "the page lists no videos")
         info = first
     return info
+
+
+def _is_local(url: str, info: Mapping[str, Any]) -> bool:
+    """Whether both the row's page and the one that the video was found in are of this network."""
+    pages = (url, str(info.get("webpage_url") or url))
+    try:
+        return all(is_local(urlsplit(page).hostname or "") for page in pages)
+    except ValueError:  # whatever page that is
+        return False
 
 
 def _refuse_unfinished(info: Mapping[str, Any]) -> None:
