@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -54,6 +56,7 @@ lines
 """
 _GERMAN = "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\nHallo\n"
 _VIDEO_PAGE = "<html><head><title>A film</title></head><body>{}</body></html>"
+_FILLING = b" " * (1 << 16)
 _JSON_LD = {
     "@context": "https://schema.org",
     "@type": "VideoObject",
@@ -97,6 +100,14 @@ def _make_files(folder: Path) -> None:
     (folder / "hls" / "low" / "lost.m3u8").write_text(playlist.replace("part1.ts", "part9.ts"))
     (folder / "hls" / "low" / "live.m3u8").write_text(playlist.replace("#EXT-X-ENDLIST", ""))
     _segments(_HIGH, folder / "dash" / "manifest.mpd", "dash", {"seg_duration": "1"})
+
+
+def _bomb(encoding: str) -> bytes:
+    """A page of 50 MB that takes next to nothing on its way."""
+    page = b"<html>" + b" " * 50_000_000
+    if encoding == "br":
+        return bytes(pytest.importorskip("brotli").compress(page))
+    return gzip.compress(page) if encoding == "gzip" else zlib.compress(page)
 
 
 class Site:
@@ -150,19 +161,44 @@ class Site:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
         self.hits[path] += 1
-        if path in self._pages():
-            return web.Response(text=self._pages()[path], content_type="text/html")
         if path.startswith("status/"):
             return web.Response(status=int(path.split("/")[1]), text="no", content_type="text/html")
         if path == "busy-once" and self.hits[path] == 1:
             return web.Response(status=429, text="slow down", content_type="text/html")
         if path == "busy-once":
             return web.Response(text=self._pages()["video"], content_type="text/html")
+        if path.startswith("endless/"):
+            return await self._go_on(request, path.removeprefix("endless/"))
         if path == "silent":
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), _DEADLINE_S)
+        return self._stored(path)
+
+    def _stored(self, path: str) -> web.StreamResponse:
+        """A page or a file."""
+        if path in self._pages():
+            return web.Response(text=self._pages()[path], content_type="text/html")
+        if path.startswith("bomb/"):
+            encoding = path.removeprefix("bomb/")
+            headers = {"Content-Type": "text/html", "Content-Encoding": encoding}
+            return web.Response(body=_bomb(encoding), headers=headers)
         file = self._folder / path
         return web.FileResponse(file) if file.is_file() else web.Response(status=404)
+
+    async def _go_on(self, request: web.Request, how: str) -> web.StreamResponse:
+        """An answer that does not end."""
+        answer = web.StreamResponse(headers={"Content-Type": "text/html"})
+        if how == "redirect":
+            answer.set_status(302)
+            answer.headers["Location"] = "/video"
+        if how == "packed":
+            answer.headers["Content-Encoding"] = "gzip"
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            await answer.write(b"<html>")
+            while not self._closing.is_set():
+                await answer.write(_FILLING)
+        return answer
 
     def _pages(self) -> Mapping[str, str]:
         track = '<track kind="subtitles" srclang="{0}" src="/{0}.vtt">'
@@ -175,6 +211,7 @@ class Site:
             "File:film.webm": made.format(""),
             "tracks": made.format(tracks),
             "lost-track": made.format(lost),
+            "endless-track": made.format(track.format("en").replace("en.vtt", "endless/en.vtt")),
             "several": made.format("") + '<video src="/none.mp4"></video>',
             "hls": '<video><source src="/hls/master.m3u8" type="application/x-mpegURL"></video>',
             "json-ld": f'<script type="application/ld+json">{json_ld}</script>',
@@ -390,6 +427,14 @@ class TestMetadata:
         assert found["problems"] == ["subtitles fr: http_404: HTTP Error 404: Not Found"]
         got.close()
 
+    async def test_subtitles_without_end(self, site: Site, spool: Spool) -> None:
+        """Cost no video either."""
+        args = {"yt_metadata_args": {"writesubtitles": True}}
+        got = await fetched(spool, site.url("endless-track"), yt_args=args)
+        (problem,) = got.info["yt_meta_dict"]["problems"]
+        assert problem.startswith("subtitles en: too_large")
+        got.close()
+
     async def test_of_json_ld(self, site: Site, spool: Spool) -> None:
         """What the page says for search engines."""
         got = await fetched(spool, site.url("json-ld"), yt_args={"yt_metadata_args": {}})
@@ -454,6 +499,19 @@ class TestFailures:
         (error,) = await outcomes(spool, [site.url(path)], max_bytes=5000)
         assert isinstance(error, ItemError)
         assert error.cause is Cause.TOO_LARGE
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *("endless/page", "endless/packed", "endless/redirect", "endless/list.m3u8"),
+            *("bomb/gzip", "bomb/deflate", "bomb/br"),
+        ],
+    )
+    async def test_pages_without_end(self, site: Site, spool: Spool, path: str) -> None:
+        """Are given up before they fill the memory."""
+        (error,) = await outcomes(spool, [site.url(path)], yt_args={"extract_timeout": 20})
+        assert isinstance(error, ItemError)
+        assert error.cause is Cause.TOO_LARGE, error
 
     async def test_a_site_that_objects_is_asked_again(self, site: Site, spool: Spool) -> None:
         """After its pause, as often as the retries allow."""

@@ -90,6 +90,12 @@ def explained(error: BaseException, warnings: list[str]) -> ItemError:
     return ItemError(cause, redacted(text)[:_LONGEST], **facts)
 
 
+def refused(error: BaseException) -> ItemError | None:
+    """The refusal of ours behind ``error``, if there is one."""
+    ours = next((item for item in _chain(error) if isinstance(item, RefusedError)), None)
+    return None if ours is None else ItemError(ours.cause_of_row, str(ours))
+
+
 def _status(error: BaseException) -> int | None:
     status = getattr(error, "status", None)
     return status if isinstance(status, int) else None

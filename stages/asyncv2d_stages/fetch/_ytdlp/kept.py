@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from asyncv2d.remote_errors import MISTAKES
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._hosts.safety import PrivateAddresses
+from asyncv2d_stages.fetch._ytdlp.answers import Answers
 from asyncv2d_stages.fetch._ytdlp.causes import explained
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.guard import guarded, proxy_hosts
@@ -72,6 +73,8 @@ class Kept:
         self._limit: int | None = None
         self.ydl = yt_dlp.YoutubeDL({**_parameters(options), "logger": self.log})
         self.ydl.add_progress_hook(self._watch)
+        self._answers = Answers(self.ydl.urlopen)
+        self.ydl.urlopen = self._answers.open
 
     @classmethod
     def make(cls, options: Options) -> None:
@@ -95,9 +98,15 @@ class Kept:
             raise ItemError(Cause.NOT_MEDIA, "yt-dlp found nothing in the page")
         return dict(info)
 
-    def guarded(self, url: str) -> AbstractContextManager[None]:
-        """Keep to addresses that a row with this URL may reach."""
-        return guarded(self.options.private_addresses, url, proxy_hosts(self.ydl.proxies.values()))
+    @contextmanager
+    def guarded(self, url: str, *, media: bool) -> Iterator[None]:
+        """Keep to what a row with this URL may ask for: its ``media``, or what leads there."""
+        proxies = proxy_hosts(self.ydl.proxies.values())
+        with (
+            guarded(self.options.private_addresses, url, proxies),
+            self._answers.looked_at(media=media),
+        ):
+            yield
 
     @contextmanager
     def explaining(self) -> Iterator[None]:

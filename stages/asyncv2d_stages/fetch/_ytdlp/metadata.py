@@ -52,7 +52,7 @@ def _subtitles(
     problems: list[str] = []
     for language, subtitle in (info.get("requested_subtitles") or {}).items():
         try:
-            found[language] = read_captions(_text(kept.ydl, subtitle, folder / "subtitles"))
+            found[language] = read_captions(_text(kept, subtitle, folder / "subtitles"))
         except (YoutubeDLError, OSError, ItemError) as error:
             problem = error if isinstance(error, ItemError) else explained(error, [])
             problems.append(f"subtitles {language}: {problem}")
@@ -61,14 +61,15 @@ def _subtitles(
     return found, problems
 
 
-def _text(ydl: Any, subtitle: Mapping[str, Any], path: Path) -> str:
+def _text(kept: Kept, subtitle: Mapping[str, Any], path: Path) -> str:
     if subtitle.get("ext") not in _TEXT:
         detail = f"{subtitle.get('ext')} is no form of subtitles that is understood"
         raise ItemError(Cause.NO_FORMAT, detail)
     if (data := subtitle.get("data")) is not None:
         return str(data)
     headers = subtitle.get("http_headers") or {}
-    ydl.dl(str(path), {**subtitle, "http_headers": headers}, subtitle=True)
+    with kept.limited(_LARGEST_CAPTIONS):
+        kept.ydl.dl(str(path), {**subtitle, "http_headers": headers}, subtitle=True)
     with path.open("rb") as file:
         text = file.read(_LARGEST_CAPTIONS)
     path.unlink()

@@ -57,7 +57,7 @@ def prepare(options: Options) -> None:
 def find(url: str, folder: str) -> Found:
     """Ask the site for the video of a page. Raises ItemError where there is none to be had."""
     kept = Kept.current()
-    with kept.explaining(), kept.guarded(url):
+    with kept.explaining(), kept.guarded(url, media=False):
         info = _single(kept.ask(url))
         _refuse_unfinished(info)
         parts = info.get("requested_formats") or [info] if kept.options.choice.wants else []
@@ -74,7 +74,7 @@ def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
     kept = Kept.current()
     assert form.pieces is not None
     path = Path(folder) / f"body.{form.pieces.get('ext') or 'bin'}"
-    with kept.explaining(), kept.guarded(url), kept.limited(limit):
+    with kept.explaining(), kept.guarded(url, media=True), kept.limited(limit):
         try:
             done, _ = kept.ydl.dl(str(path), _complete(kept.ydl, form.pieces))
         except ValueError:  # several segments at a time: one failed, and closed the file for all
@@ -91,7 +91,11 @@ def _complete(ydl: Any, pieces: Mapping[str, Any]) -> dict[str, Any]:
     from yt_dlp.networking import Request
 
     answer = ydl.urlopen(Request(pieces["url"], headers=pieces.get("http_headers") or {}))
-    text = answer.read(_LARGEST_PLAYLIST).decode(errors="replace")
+    data = answer.read(_LARGEST_PLAYLIST + 1)
+    if len(data) > _LARGEST_PLAYLIST:
+        detail = f"the playlist is larger than {_LARGEST_PLAYLIST} bytes"
+        raise ItemError(Cause.TOO_LARGE, detail)
+    text = data.decode(errors="replace")
     if "#EXTINF" in text and not any(mark in text for mark in _HAS_END):
         raise ItemError(Cause.LIVE, "the playlist has no end: it is that of a broadcast")
     return {**pieces, "url": answer.url, "hls_media_playlist_data": text}
