@@ -15,6 +15,8 @@ from asyncv2d.ports import Fetch, FetchContext
 from asyncv2d.types import Body, Cause, Fetched, ItemError, Modality, Row
 from asyncv2d.yt_args import YtArgs, YtMetadataArgs
 from asyncv2d_stages.fetch import _backoff
+from asyncv2d_stages.fetch._http.consent import product_token
+from asyncv2d_stages.fetch._http.session import user_agent
 from asyncv2d_stages.fetch._http.urls import target
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.claims import is_installed, is_manifest, site_of
@@ -84,6 +86,7 @@ def _options(settings: YtdlpFetcher, args: YtArgs, context: FetchContext) -> Opt
         private_addresses=settings.private_addresses,
         timeout=settings.timeout,
         retries=settings.retries,
+        agent=None if settings.ignore_opt_out else product_token(user_agent(settings)),
         metadata=metadata is not None,
         info=wanted.get_info,
         subtitles=wanted.writesubtitles,
@@ -130,6 +133,7 @@ class _Pages:
         media: dict[Modality, Body] = {}
         attempts = 1
         try:
+            await self._client.check_robots(row.url)
             while not (found := await self._attempt(row.url, media, attempts)):
                 attempts += 1
             info, more = await self._files(found, media)
@@ -173,6 +177,7 @@ class _Pages:
             self._sites.answered(site)
             for form in found.forms:
                 if form.pieces is not None:
+                    await self._client.check_robots(form.url, from_local=found.is_local)
                     media[form.modality] = await self._pieces(process, form, url)
         return found
 

@@ -120,6 +120,8 @@ class Site:
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.hits: Counter[str] = Counter()
+        self.opted_out: tuple[str, ...] = ()
+        self.robots = ""
         self.address = ""
 
     def url(self, path: str) -> str:
@@ -172,10 +174,15 @@ class Site:
         if path == "silent":
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), _DEADLINE_S)
-        return self._stored(path)
+        answer = self._stored(path)
+        if path.endswith(self.opted_out):
+            answer.headers["X-Robots-Tag"] = "noai"
+        return answer
 
     def _stored(self, path: str) -> web.StreamResponse:
         """A page or a file."""
+        if path == "robots.txt" and self.robots:
+            return web.Response(text=self.robots)
         if path in self._pages():
             return web.Response(text=self._pages()[path], content_type="text/html")
         if path.startswith("bomb/"):
@@ -526,6 +533,52 @@ class TestFailures:
         assert isinstance(error, ItemError)
         assert error.cause is Cause.FORBIDDEN_ADDRESS
         assert not site.hits
+
+
+class TestConsent:
+    """What servers ask to leave out."""
+
+    @pytest.mark.parametrize(
+        ("path", "marked"),
+        [
+            ("hls/low/list.m3u8", "list.m3u8"),
+            ("hls/low/list.m3u8", ".ts"),
+            ("hls/master.m3u8", "high/list.m3u8"),
+            ("hls", "master.m3u8"),
+            ("dash/manifest.mpd", "manifest.mpd"),
+            ("dash/manifest.mpd", ".m4s"),
+            ("video", "video"),
+        ],
+    )
+    async def test_marked_answers(self, site: Site, spool: Spool, path: str, marked: str) -> None:
+        """Are left out by what any of them says."""
+        site.opted_out = (marked,)
+        (error,) = await outcomes(spool, [site.url(path)])
+        assert isinstance(error, ItemError), error
+        assert (error.cause, error.detail) == (
+            Cause.OPTED_OUT,
+            "the server says X-Robots-Tag: noai",
+        )
+
+    async def test_marked_answers_that_are_wanted(self, site: Site, spool: Spool) -> None:
+        """Are taken where the user says so."""
+        site.opted_out = ("",)
+        urls = list(map(site.url, ["hls", "dash/manifest.mpd"]))
+        for got in await outcomes(spool, urls, ignore_opt_out=True):
+            assert isinstance(got, Fetched), got
+            got.close()
+
+    @pytest.mark.parametrize(
+        ("path", "forbidden"),
+        [("hls/low/list.m3u8", "/hls/low/"), ("video", "/video"), ("hls", "/hls/high/")],
+    )
+    async def test_robots_txt(self, site: Site, spool: Spool, path: str, forbidden: str) -> None:
+        """Holds for pages and playlists too, where the user wants that."""
+        site.robots = f"User-agent: *\nDisallow: {forbidden}\n"
+        (error,) = await outcomes(spool, [site.url(path)], respect_robots_txt=True)
+        assert isinstance(error, ItemError), error
+        assert error.cause is Cause.OPTED_OUT
+        assert not [hit for hit in site.hits if hit.endswith(("made.mp4", ".ts"))]
 
 
 class TestPublicPages:

@@ -124,6 +124,13 @@ class Client:
                 await self._back_off(max(1, failures), transfer)
         raise AssertionError("it ends with a body or an error")
 
+    async def check_robots(self, url: str, *, from_local: bool = True) -> None:
+        """Raise ItemError (opted_out) where a host that others ask does not allow ``url``."""
+        if self._robots is not None:
+            wanted = target(url)
+            await self._way.check(wanted, from_local=from_local)
+            await self._ask_robots(wanted)
+
     async def _back_off(self, attempts: int, transfer: Transfer) -> None:
         if _backoff.longest(attempts) > _LONGEST_HOLD_S:
             await transfer.drop()

@@ -7,41 +7,68 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._http.consent import refusal
 from asyncv2d_stages.fetch._ytdlp.bounds import bounded, read_whole
 from asyncv2d_stages.fetch._ytdlp.causes import refused
+from asyncv2d_stages.fetch._ytdlp.claims import is_manifest
 
+_PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
 _LARGEST_PAGE = 32_000_000
 _LARGEST_PIECE = 256_000_000  # of a segment that was sent packed; others are never held whole
 
 
 class Answers:
-    """Stands in for a YoutubeDL's ``urlopen``, which all requests go through."""
+    """Stands in for a YoutubeDL's ``urlopen``, which all requests go through.
 
-    def __init__(self, urlopen: Callable[[Any], Any]) -> None:
+    ``agent`` is the name by which servers may ask to leave files out; None: they are taken anyway.
+    """
+
+    def __init__(self, urlopen: Callable[[Any], Any], agent: str | None) -> None:
         self._urlopen = urlopen
+        self._agent = agent
+        self._row = ""
+        self._is_media = False
         self._most = _LARGEST_PAGE
 
     @contextmanager
-    def looked_at(self, *, media: bool) -> Iterator[None]:
-        """Within it, what is asked for is ``media``, or pages and playlists that lead to it."""
+    def looked_at(self, url: str, *, media: bool) -> Iterator[None]:
+        """Within it, ``media`` of the row with ``url`` is asked for, or what leads to it."""
+        from yt_dlp.utils import extract_basic_auth
+
+        self._row, _ = extract_basic_auth(url)
+        self._is_media = media
         self._most = _LARGEST_PIECE if media else _LARGEST_PAGE
         with bounded(self._most, each=not media):
             yield
 
     def open(self, request: Any) -> Any:
         """The answer to a request. Raises what yt-dlp does, and ItemError where we refuse it."""
+        from yt_dlp.networking import Request
         from yt_dlp.networking.exceptions import RequestError
 
+        if isinstance(request, str):
+            request = Request(request)
         try:
             answer = self._urlopen(request)
         except RequestError as error:
-            if (refusal := refused(error)) is not None:
-                raise refusal from None
+            if (ours := refused(error)) is not None:
+                raise ours from None
             if (page := getattr(error, "response", None)) is not None:  # extractors read it, too
                 self._watch(page)
             raise
+        self._check_consent(request.url, answer)
         self._watch(answer)
         return answer
+
+    def _check_consent(self, url: str, answer: Any) -> None:
+        """Leave out what its server asks to; an extractor's tables are no media."""
+        if self._agent is None or not (self._is_media or url == self._row or _is_playlist(answer)):
+            return
+        rule = refusal(answer.headers.get_all("X-Robots-Tag") or (), self._agent)
+        if rule is not None:
+            answer.close()
+            raise ItemError(Cause.OPTED_OUT, f"the server says X-Robots-Tag: {rule}")
 
     def _watch(self, answer: Any) -> None:
         answer.read = partial(self._read, answer.read)
@@ -50,6 +77,11 @@ class Answers:
         try:
             return read_whole(read, self._most) if amount is None else read(amount)
         except Exception as error:
-            if (refusal := refused(error)) is not None:
-                raise refusal from None
+            if (ours := refused(error)) is not None:
+                raise ours from None
             raise
+
+
+def _is_playlist(answer: Any) -> bool:
+    kind = (answer.headers.get("Content-Type") or "").lower()
+    return any(mark in kind for mark in _PLAYLISTS) or is_manifest(answer.url)

@@ -22,12 +22,16 @@ _JS_RUNTIMES: Mapping[str, Any] = {"deno": {}, "node": {}, "bun": {}, "quickjs":
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a process is asked to do with every video."""
+    """What a process is asked to do with every video.
+
+    ``agent`` is the name by which servers may ask to leave files out; None: they are taken anyway.
+    """
 
     choice: Choice
     private_addresses: PrivateAddresses = "auto"
     timeout: float = 60
     retries: int = 2
+    agent: str | None = None
     metadata: bool = False
     info: bool = False
     subtitles: str | bool = False
@@ -73,7 +77,7 @@ class Kept:
         self._limit: int | None = None
         self.ydl = yt_dlp.YoutubeDL({**_parameters(options), "logger": self.log})
         self.ydl.add_progress_hook(self._watch)
-        self._answers = Answers(self.ydl.urlopen)
+        self._answers = Answers(self.ydl.urlopen, options.agent)
         self.ydl.urlopen = self._answers.open
 
     @classmethod
@@ -104,7 +108,7 @@ class Kept:
         proxies = proxy_hosts(self.ydl.proxies.values())
         with (
             guarded(self.options.private_addresses, url, proxies),
-            self._answers.looked_at(media=media),
+            self._answers.looked_at(url, media=media),
         ):
             yield
 
