@@ -212,6 +212,7 @@ class Site:
         tracks = track.format("en") + track.format("de")
         lost = track.format("en") + track.format("fr")
         json_ld = json.dumps({**_JSON_LD, "contentUrl": self.url("made.mp4")})
+        halves = json_ld.replace("The name", r"A \ud83d\ude00 \ud800 b")
         made = '<video src="/made.mp4">{}</video>'
         bodies = {
             "video": made.format(""),
@@ -222,6 +223,7 @@ class Site:
             "several": made.format("") + '<video src="/none.mp4"></video>',
             "hls": '<video><source src="/hls/master.m3u8" type="application/x-mpegURL"></video>',
             "json-ld": f'<script type="application/ld+json">{json_ld}</script>',
+            "halves": f'<script type="application/ld+json">{halves}</script>',
             "login": "<form action=/login><input name=user><input name=password></form>",
             "none": "<p>Nothing to see</p>",
             "broken": '<video src="/no-such.mp4"></video>',
@@ -432,6 +434,21 @@ class TestMetadata:
         found = got.info["yt_meta_dict"]
         assert found["subtitles"].keys() == {"en"}
         assert found["problems"] == ["subtitles fr: http_404: HTTP Error 404: Not Found"]
+        got.close()
+
+    async def test_secrets_of_the_row(self, site: Site, spool: Spool) -> None:
+        """Are not among it."""
+        url = site.url("video?token=S3CRET").replace("://", "://me:S3CRET@")
+        got = await fetched(spool, url, yt_args={"yt_metadata_args": {}})
+        written = json.dumps(got.info)
+        assert "***@127.0.0.1" in written
+        assert "S3CRET" not in written
+        got.close()
+
+    async def test_halves_of_characters(self, site: Site, spool: Spool) -> None:
+        """Are made whole, or replaced: they could not be written."""
+        got = await fetched(spool, site.url("halves"), yt_args={"yt_metadata_args": {}})
+        assert got.info["yt_meta_dict"]["info"]["title"] == "A \U0001f600 \ufffd b"
         got.close()
 
     async def test_subtitles_without_end(self, site: Site, spool: Spool) -> None:

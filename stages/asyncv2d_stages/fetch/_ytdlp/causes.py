@@ -7,9 +7,9 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from asyncv2d.redact import redacted
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._http.causes import of_status, retry_after
+from asyncv2d_stages.fetch._ytdlp.clean import clean_text
 from asyncv2d_stages.fetch._ytdlp.guard import RefusedError
 
 # Where a site means more by a status than a server of files.
@@ -87,7 +87,7 @@ def explained(error: BaseException, warnings: list[str]) -> ItemError:
         facts["robot"] = True
     if cause is Cause.NO_FORMAT and warnings:
         text = f"{text} (before that: {warnings[-1]})"
-    return ItemError(cause, redacted(text)[:_LONGEST], **facts)
+    return ItemError(cause, clean_text(text)[:_LONGEST], **facts)
 
 
 def refused(error: BaseException) -> ItemError | None:

@@ -9,6 +9,7 @@ from typing import Any
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._ytdlp.captions import Caption, read_captions
 from asyncv2d_stages.fetch._ytdlp.causes import explained
+from asyncv2d_stages.fetch._ytdlp.clean import clean
 from asyncv2d_stages.fetch._ytdlp.kept import Kept
 
 _NOT_KEPT = (
@@ -32,14 +33,17 @@ def metadata(kept: Kept, info: Mapping[str, Any], folder: Path) -> Mapping[str, 
     if options.subtitles:
         found["subtitles"], problems = _subtitles(kept, info, folder)
         found |= {"problems": problems} if problems else {}
-    return found
+    cleaned: Mapping[str, Any] = clean(found)
+    return cleaned
 
 
 def _kept_info(ydl: Any, info: Mapping[str, Any]) -> Mapping[str, Any]:
     """The metadata that can be written as JSON, without addresses that hold for hours only."""
     kept = {key: value for key, value in info.items() if key not in _NOT_KEPT and key[0] != "_"}
-    clean: dict[str, Any] = ydl.sanitize_info(kept)
-    return {key: value for key, value in clean.items() if key[0] != "_"}
+    known: dict[str, Any] = ydl.sanitize_info(kept)
+    if domain := known.get("webpage_url_domain"):
+        known["webpage_url_domain"] = str(domain).rpartition("@")[2]  # yt-dlp leaves a password in
+    return {key: value for key, value in known.items() if key[0] != "_"}
 
 
 def _subtitles(
