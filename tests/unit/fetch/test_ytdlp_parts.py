@@ -249,6 +249,18 @@ class TestCauses:
         with pytest.raises(TypeError), kept.explaining():
             len(3)  # type: ignore[arg-type]  # the mistake that is meant
 
+    def test_all_that_yt_dlp_may_raise(self) -> None:
+        """Is no mistake of ours either, of whatever kind it is, and its kind is said."""
+        from yt_dlp.utils import dfxp2srt, parse_filesize
+
+        kept = Kept(Options(Choice(360, 44100, frozenset())))
+        with pytest.raises(ItemError, match="OverflowError") as caught, kept.explaining():
+            parse_filesize("9" * 400 + "MB")
+        assert caught.value.cause is Cause.EXTRACTOR_FAILED
+        with pytest.raises(ItemError, match="ParseError") as caught, kept.explaining():
+            dfxp2srt(b"<")
+        assert caught.value.cause is Cause.EXTRACTOR_FAILED
+
     def test_a_warning_that_explains_it(self) -> None:
         """Stands behind the error."""
         error = explained(Exception("No video formats found!"), ["No JavaScript runtime"])

@@ -56,6 +56,7 @@ lines
 """
 _GERMAN = "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\nHallo\n"
 _VIDEO_PAGE = "<html><head><title>A film</title></head><body>{}</body></html>"
+_REFUSED = "http://169.254.169.254"
 _FILLING = b" " * (1 << 16)
 _JSON_LD = {
     "@context": "https://schema.org",
@@ -98,6 +99,13 @@ def _make_files(folder: Path) -> None:
     (folder / "hls" / "master.m3u8").write_text("\n".join(lines))
     playlist = (folder / "hls" / "low" / "list.m3u8").read_text()
     (folder / "hls" / "low" / "lost.m3u8").write_text(playlist.replace("part1.ts", "part9.ts"))
+    for name, place in {
+        "cut": "/cut/hls/low",
+        "broken": "/broken/hls/low",
+        "refused": _REFUSED,
+    }.items():
+        text = playlist.replace("part1.ts", f"{place}/part1.ts")
+        (folder / "hls" / "low" / f"{name}.m3u8").write_text(text)
     (folder / "hls" / "low" / "live.m3u8").write_text(playlist.replace("#EXT-X-ENDLIST", ""))
     _segments(_HIGH, folder / "dash" / "manifest.mpd", "dash", {"seg_duration": "1"})
 
@@ -171,6 +179,8 @@ class Site:
             return web.Response(text=self._pages()["video"], content_type="text/html")
         if path.startswith("endless/"):
             return await self._go_on(request, path.removeprefix("endless/"))
+        if path.startswith(("cut/", "broken/")):
+            return await self._break_off(request, *path.split("/", 1))
         if path == "silent":
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), _DEADLINE_S)
@@ -192,6 +202,18 @@ class Site:
         file = self._folder / path
         return web.FileResponse(file) if file.is_file() else web.Response(status=404)
 
+    async def _break_off(self, request: web.Request, how: str, path: str) -> web.StreamResponse:
+        """The first half of a file, whose size is told if it is ``cut``."""
+        data = (self._folder / path).read_bytes()
+        answer = web.StreamResponse()
+        if how == "cut":
+            answer.content_length = len(data)
+        await answer.prepare(request)
+        await answer.write(data[: len(data) // 2])
+        assert request.transport is not None
+        request.transport.close()
+        return answer
+
     async def _go_on(self, request: web.Request, how: str) -> web.StreamResponse:
         """An answer that does not end."""
         answer = web.StreamResponse(headers={"Content-Type": "text/html"})
@@ -212,6 +234,8 @@ class Site:
         tracks = track.format("en") + track.format("de")
         lost = track.format("en") + track.format("fr")
         json_ld = json.dumps({**_JSON_LD, "contentUrl": self.url("made.mp4")})
+        deep = "[" * 10_000 + "]" * 10_000
+        long = json.dumps({**json.loads(json_ld), "duration": "9" * 400 + ":00"})
         halves = json_ld.replace("The name", r"A \ud83d\ude00 \ud800 b")
         made = '<video src="/made.mp4">{}</video>'
         bodies = {
@@ -224,6 +248,8 @@ class Site:
             "hls": '<video><source src="/hls/master.m3u8" type="application/x-mpegURL"></video>',
             "json-ld": f'<script type="application/ld+json">{json_ld}</script>',
             "halves": f'<script type="application/ld+json">{halves}</script>',
+            "deep": f'<script type="application/ld+json">{deep}</script>',
+            "long": f'<script type="application/ld+json">{long}</script>',
             "login": "<form action=/login><input name=user><input name=password></form>",
             "none": "<p>Nothing to see</p>",
             "broken": '<video src="/no-such.mp4"></video>',
@@ -478,6 +504,12 @@ class TestFailures:
             "login": Cause.NOT_MEDIA,
             "broken": Cause.HTTP_404,
             "text-video": Cause.NOT_MEDIA,
+            "deep": Cause.EXTRACTOR_FAILED,
+            "long": Cause.EXTRACTOR_FAILED,
+            "hls/low/refused.m3u8": Cause.FORBIDDEN_ADDRESS,
+            "hls/low/cut.m3u8": Cause.TRUNCATED,
+            "hls/low/broken.m3u8": Cause.TRUNCATED,
+            "cut/hls/low/list.m3u8": Cause.TRUNCATED,
             "hls/low/lost.m3u8": Cause.HTTP_404,
             "hls/low/live.m3u8": Cause.LIVE,
             "status/401/a": Cause.LOGIN_REQUIRED,

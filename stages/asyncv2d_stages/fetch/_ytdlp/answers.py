@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from http.client import HTTPResponse
 from typing import Any
 
 from asyncv2d.types import Cause, ItemError
@@ -22,6 +23,7 @@ class Answers:
     """Stands in for a YoutubeDL's ``urlopen``, which all requests go through.
 
     ``agent`` is the name by which servers may ask to leave files out; None: they are taken anyway.
+    ``failure`` is the last request's that failed; of some yt-dlp keeps no more than their text.
     """
 
     def __init__(self, urlopen: Callable[[Any], Any], agent: str | None) -> None:
@@ -29,6 +31,7 @@ class Answers:
         self._agent = agent
         self._row = ""
         self._is_media = False
+        self.failure: Exception | None = None
         self._most = _LARGEST_PAGE
 
     @contextmanager
@@ -38,6 +41,7 @@ class Answers:
 
         self._row, _ = extract_basic_auth(url)
         self._is_media = media
+        self.failure = None
         self._most = _LARGEST_PIECE if media else _LARGEST_PAGE
         with bounded(self._most, each=not media):
             yield
@@ -54,6 +58,7 @@ class Answers:
         except RequestError as error:
             if (ours := refused(error)) is not None:
                 raise ours from None
+            self.failure = error
             if (page := getattr(error, "response", None)) is not None:  # extractors read it, too
                 self._watch(page)
             raise
@@ -71,15 +76,31 @@ class Answers:
             raise ItemError(Cause.OPTED_OUT, f"the server says X-Robots-Tag: {rule}")
 
     def _watch(self, answer: Any) -> None:
-        answer.read = partial(self._read, answer.read)
+        answer.read = partial(self._read, answer, answer.read)
 
-    def _read(self, read: Callable[[int], bytes], amount: int | None = None) -> bytes:
+    def _read(self, answer: Any, read: Callable[[int], bytes], amount: int | None = None) -> bytes:
+        from yt_dlp.networking.exceptions import RequestError
+
         try:
-            return read_whole(read, self._most) if amount is None else read(amount)
-        except Exception as error:
+            data = read_whole(read, self._most) if amount is None else read(amount)
+            if amount is None or len(data) < amount:
+                _check_end(answer, len(data))
+        except (RequestError, OSError) as error:
             if (ours := refused(error)) is not None:
                 raise ours from None
+            self.failure = error
+            vars(error)["broke_off"] = True  # tells it from an answer that did not begin
             raise
+        return data
+
+
+def _check_end(answer: Any, size: int) -> None:
+    """Raise IncompleteRead for an end that came too soon, which is not noticed of pieces."""
+    from yt_dlp.networking.exceptions import IncompleteRead
+
+    missing = answer.fp.length if isinstance(answer.fp, HTTPResponse) else None
+    if missing:
+        raise IncompleteRead(partial=size, expected=missing)
 
 
 def _is_playlist(answer: Any) -> bool:

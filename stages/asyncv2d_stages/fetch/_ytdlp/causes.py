@@ -150,9 +150,10 @@ def _of_connection(chain: list[BaseException], names: set[str]) -> Cause:
         return Cause.DNS
     if names & {"SSLError", "CertificateVerifyError", "SSLCertVerificationError"}:
         return Cause.TLS
+    broke_off = any(getattr(item, "broke_off", False) for item in chain)
     if "timed out" in text or any(isinstance(item, TimeoutError) for item in chain):
-        return Cause.TIMEOUT
-    if "IncompleteRead" in names or "ContentTooShortError" in names:
+        return Cause.STALLED if broke_off else Cause.TIMEOUT
+    if broke_off or names & {"IncompleteRead", "ContentTooShortError"}:
         return Cause.TRUNCATED
     if names & {"TransportError", "ProxyError", "ConnectionError", "RemoteDisconnected"}:
         return Cause.CONNECT

@@ -47,7 +47,10 @@ def guarded(private: PrivateAddresses, url: str, proxies: Collection[str]) -> It
             policy.check_host(name, from_local=local)
         except ItemError as error:
             raise RefusedError(error) from None
-        found = look_up(host, *args, **settings)
+        try:
+            found = look_up(host, *args, **settings)
+        except UnicodeError as error:  # of a page's link with a name that is none
+            raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
         if plain_address(name) is not None:
             return found
         allowed = [entry for entry in found if policy.allows(name, str(entry[4][0]))]

@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from asyncv2d.remote_errors import MISTAKES
-from asyncv2d.types import Cause, ItemError
+from asyncv2d.types import Cause, ItemError, RunError
 from asyncv2d_stages.fetch._hosts.safety import PrivateAddresses
 from asyncv2d_stages.fetch._ytdlp.answers import Answers
 from asyncv2d_stages.fetch._ytdlp.causes import explained
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
+from asyncv2d_stages.fetch._ytdlp.clean import clean_text
 from asyncv2d_stages.fetch._ytdlp.guard import guarded, proxy_hosts
 
 # Those that can run the JavaScript with which some sites hide their forms, if they are there.
 _JS_RUNTIMES: Mapping[str, Any] = {"deno": {}, "node": {}, "bun": {}, "quickjs": {}}
+_LONGEST = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +121,28 @@ class Kept:
         self.log.clear()
         try:
             yield
+        except (ItemError, RunError):
+            raise
         except (YoutubeDLError, OSError) as error:
-            raise explained(error, self.log.warnings) from None
-        except (*MISTAKES, ValueError) as error:
+            raise self._explained(error) from None
+        except Exception as error:  # what extractors may raise has no base in common
             if not _is_of_ytdlp(error):
                 raise
-            detail = f"yt-dlp broke: {type(error).__name__}: {error}"
+            detail = clean_text(f"yt-dlp broke: {type(error).__name__}: {error}")[:_LONGEST]
             raise ItemError(Cause.EXTRACTOR_FAILED, detail) from None
 
     def last_failure(self) -> ItemError:
         """Why the segments did not come, from what was printed."""
         if not self.log.errors:
             return ItemError(Cause.TRUNCATED, "not all segments could be downloaded")
-        return explained(OSError(self.log.errors[-1]), self.log.warnings)
+        return self._explained(OSError(self.log.errors[-1]))
+
+    def _explained(self, error: Exception) -> ItemError:
+        """The cause behind ``error``; yt-dlp may have kept nothing but the text of what it was."""
+        behind = self._answers.failure
+        if behind is not None and error.__cause__ is None and str(behind) in str(error):
+            error.__cause__ = behind
+        return explained(error, self.log.warnings)
 
     @contextmanager
     def limited(self, limit: int | None) -> Iterator[None]:
