@@ -130,6 +130,7 @@ class Site:
         self.hits: Counter[str] = Counter()
         self.opted_out: tuple[str, ...] = ()
         self.robots = ""
+        self.login = ""
         self.address = ""
 
     def url(self, path: str) -> str:
@@ -171,12 +172,10 @@ class Site:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
         self.hits[path] += 1
+        if self.login and request.headers.get("Authorization") != self.login:
+            path = "status/401"
         if path.startswith("status/"):
             return web.Response(status=int(path.split("/")[1]), text="no", content_type="text/html")
-        if path == "busy-once" and self.hits[path] == 1:
-            return web.Response(status=429, text="slow down", content_type="text/html")
-        if path == "busy-once":
-            return web.Response(text=self._pages()["video"], content_type="text/html")
         if path.startswith("endless/"):
             return await self._go_on(request, path.removeprefix("endless/"))
         if path.startswith(("cut/", "broken/")):
@@ -191,6 +190,8 @@ class Site:
 
     def _stored(self, path: str) -> web.StreamResponse:
         """A page or a file."""
+        if path == "busy-once" and self.hits[path] == 1:
+            return web.Response(status=429, text="slow down", content_type="text/html")
         if path == "robots.txt" and self.robots:
             return web.Response(text=self.robots)
         if path in self._pages():
@@ -240,6 +241,7 @@ class Site:
         made = '<video src="/made.mp4">{}</video>'
         bodies = {
             "video": made.format(""),
+            "busy-once": made.format(""),
             "File:film.webm": made.format(""),
             "tracks": made.format(tracks),
             "lost-track": made.format(lost),
@@ -374,6 +376,16 @@ class TestForms:
         assert got.media.keys() == {"video", "audio"}
         assert frames(got) == list(range(35))
         assert seconds_of_sound(got, "audio") == pytest.approx(3.5, abs=0.1)
+        got.close()
+
+    @pytest.mark.parametrize("path", ["hls/master.m3u8", "hls", "video", "dash/manifest.mpd"])
+    async def test_of_a_server_that_wants_a_login(
+        self, site: Site, spool: Spool, path: str
+    ) -> None:
+        """The user and password of the row's URL go with all that lies on its server."""
+        site.login = "Basic bWU6c2VjcmV0"
+        got = await fetched(spool, site.url(path).replace("://", "://me:secret@"))
+        assert frames(got) == list(range(35))
         got.close()
 
     async def test_only_what_the_job_wants(self, site: Site, spool: Spool) -> None:

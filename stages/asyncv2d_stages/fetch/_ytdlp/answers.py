@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPResponse
 from typing import Any
+from urllib.parse import urlsplit
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._http.consent import refusal
@@ -30,6 +31,7 @@ class Answers:
         self._urlopen = urlopen
         self._agent = agent
         self._row = ""
+        self._login: str | None = None
         self._is_media = False
         self.failure: Exception | None = None
         self._most = _LARGEST_PAGE
@@ -39,7 +41,7 @@ class Answers:
         """Within it, ``media`` of the row with ``url`` is asked for, or what leads to it."""
         from yt_dlp.utils import extract_basic_auth
 
-        self._row, _ = extract_basic_auth(url)
+        self._row, self._login = extract_basic_auth(url)
         self._is_media = media
         self.failure = None
         self._most = _LARGEST_PIECE if media else _LARGEST_PAGE
@@ -53,6 +55,8 @@ class Answers:
 
         if isinstance(request, str):
             request = Request(request)
+        if (login := self.login(request.url)) is not None:
+            request.headers.setdefault("Authorization", login)
         try:
             answer = self._urlopen(request)
         except RequestError as error:
@@ -65,6 +69,10 @@ class Answers:
         self._check_consent(request.url, answer)
         self._watch(answer)
         return answer
+
+    def login(self, url: str) -> str | None:
+        """The row's user and password as a header, for addresses of its server that have none."""
+        return self._login if _server(url) == _server(self._row) else None
 
     def _check_consent(self, url: str, answer: Any) -> None:
         """Leave out what its server asks to; an extractor's tables are no media."""
@@ -101,6 +109,14 @@ def _check_end(answer: Any, size: int) -> None:
     missing = answer.fp.length if isinstance(answer.fp, HTTPResponse) else None
     if missing:
         raise IncompleteRead(partial=size, expected=missing)
+
+
+def _server(url: str) -> tuple[str, str] | None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # yt-dlp will say so, too
+        return None
+    return parts.scheme, parts.netloc.lower()
 
 
 def _is_playlist(answer: Any) -> bool:

@@ -78,8 +78,8 @@ class Kept:
         self._limit: int | None = None
         self.ydl = yt_dlp.YoutubeDL({**_parameters(options), "logger": self.log})
         self.ydl.add_progress_hook(self._watch)
-        self._answers = Answers(self.ydl.urlopen, options.agent)
-        self.ydl.urlopen = self._answers.open
+        self.answers = Answers(self.ydl.urlopen, options.agent)
+        self.ydl.urlopen = self.answers.open
 
     @classmethod
     def make(cls, options: Options) -> None:
@@ -109,7 +109,7 @@ class Kept:
         proxies = proxy_hosts(self.ydl.proxies.values())
         with (
             guarded(self.options.private_addresses, url, proxies),
-            self._answers.looked_at(url, media=media),
+            self.answers.looked_at(url, media=media),
         ):
             yield
 
@@ -139,7 +139,7 @@ class Kept:
 
     def _explained(self, error: Exception) -> ItemError:
         """The cause behind ``error``; yt-dlp may have kept nothing but the text of what it was."""
-        behind = self._answers.failure
+        behind = self.answers.failure
         if behind is not None and error.__cause__ is None and str(behind) in str(error):
             error.__cause__ = behind
         return explained(error, self.log.warnings)

@@ -61,7 +61,7 @@ def find(url: str, folder: str) -> Found:
         info = _single(kept.ask(url))
         _refuse_unfinished(info)
         parts = info.get("requested_formats") or [info] if kept.options.choice.wants else []
-        forms = [_form(kept.ydl, part) for part in parts]
+        forms = [_form(kept, part) for part in parts]
         further = metadata(kept, info, Path(folder))
         return Found(_unlike(forms), further, memory(), _is_local(url, info))
 
@@ -136,17 +136,19 @@ def _refuse_unfinished(info: Mapping[str, Any]) -> None:
         raise ItemError(Cause.LIVE, f"the video is a broadcast ({status or 'is_live'})")
 
 
-def _form(ydl: Any, part: Mapping[str, Any]) -> Form:
+def _form(kept: Kept, part: Mapping[str, Any]) -> Form:
     modality: Modality = "video" if has_picture(part) else "audio"
     headers = {str(key): str(value) for key, value in (part.get("http_headers") or {}).items()}
     url = str(part["url"])
     if is_plain(part):
-        if cookies := ydl.cookiejar.get_cookie_header(url):
+        if login := kept.answers.login(url):
+            headers.setdefault("Authorization", login)
+        if cookies := kept.ydl.cookiejar.get_cookie_header(url):
             headers["Cookie"] = cookies
         return Form(modality, url, headers, _size(part))
     if not is_in_pieces(part):
         raise ItemError(Cause.NO_FORMAT, f"needs a program to download {part.get('protocol')}")
-    return Form(modality, url, headers, _size(part), pieces=_sendable(ydl, part))
+    return Form(modality, url, headers, _size(part), pieces=_sendable(kept.ydl, part))
 
 
 def _size(part: Mapping[str, Any]) -> int | None:
