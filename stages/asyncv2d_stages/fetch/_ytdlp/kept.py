@@ -77,6 +77,7 @@ class Kept:
         self.log = _Log()
         self._limit: int | None = None
         self.ydl = yt_dlp.YoutubeDL({**_parameters(options), "logger": self.log})
+        self.ydl._request_director.preferences.add(_own_handler_first)
         self.ydl.add_progress_hook(self._watch)
         self.answers = Answers(self.ydl.urlopen, options.agent)
         self.ydl.urlopen = self.answers.open
@@ -157,6 +158,14 @@ class Kept:
         if self._limit is not None and (progress.get("downloaded_bytes") or 0) > self._limit:
             detail = f"the body is larger than max_bytes or what is free ({self._limit})"
             raise ItemError(Cause.TOO_LARGE, detail)
+
+
+def _own_handler_first(handler: Any, _: Any) -> int:
+    """Yt-dlp's own way to make requests goes before that of a package that happens to be installed.
+
+    What it reads is bounded in all places; only what asks for a browser's ways goes before it.
+    """
+    return 200 if handler.RH_KEY == "Urllib" else 0
 
 
 def _is_of_ytdlp(error: BaseException) -> bool:
