@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asyncv2d.api import UnpublishedError, download, video2dataset
     from asyncv2d.report import Summary
     from asyncv2d.session import Session
-    from asyncv2d.session import open_session as open  # noqa: A004 — public name
+    from asyncv2d.session import open_session as open  # noqa: A004 — users call asyncv2d.open
     from asyncv2d.standalone import process
     from asyncv2d.types import (
         Blob,

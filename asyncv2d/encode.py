@@ -20,6 +20,8 @@ from asyncv2d.picture import Picture, PictureFile, restamp
 from asyncv2d.types import Cause, ItemError
 
 _RGB = 0  # AVCOL_SPC_RGB
+# What encoders raise where they take no such picture; anything else is a bug, or no memory.
+_REFUSALS = (av.ArgumentError, av.ExternalError)
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 _VARIABLE_RATE_CLOCK = Fraction(1, 90000)
 
@@ -83,7 +85,7 @@ class PictureEncoder:
     def _encode(self, frame: VideoFrame | None) -> None:
         try:
             self._packets += self._stream.encode(frame)
-        except av.FFmpegError as error:  # it is opened with the first frame
+        except _REFUSALS as error:  # it is opened with the first frame
             detail = f"{self._what}: {error.strerror}"
             raise ItemError(Cause.CANNOT_ENCODE, detail) from error
 

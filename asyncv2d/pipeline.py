@@ -250,7 +250,7 @@ async def _apply(
         raise
     except ItemError as error:
         return Failed(row, stage.name, error.cause, error.detail, error.attempts, error.facts)
-    except Exception as error:  # noqa: BLE001 — in the ledger, with its traceback
+    except Exception as error:  # noqa: BLE001 — told as ``bug``, with its traceback
         detail = "".join(traceback.format_exception(error))
         return Failed(row, stage.name, Cause.BUG, detail)
     if deadline.was_sent_away:

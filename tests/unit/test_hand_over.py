@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -100,27 +100,38 @@ async def test_a_body_that_is_handed_over(folders: SpoolFolders, server: Server,
         outcome.value.close()
 
 
-async def test_no_room_for_the_file(folders: SpoolFolders, url: str) -> None:
+@contextmanager
+def no_folder(folders: SpoolFolders) -> Iterator[None]:
+    """The spool is gone."""
+    folders.fast.rmdir()
+    yield
+
+
+@contextmanager
+def no_room(_: SpoolFolders) -> Iterator[None]:
+    """There is room for half of the file."""
+    with no_file_beyond(SIZE // 2):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [(no_room, "File too large"), (no_folder, "No such file or directory")],
+)
+async def test_nowhere_to_put_the_file(
+    folders: SpoolFolders,
+    url: str,
+    trouble: Callable[[SpoolFolders], AbstractContextManager[None]],
+    reason: str,
+) -> None:
     """It ends the run with the reason: no row would fare better."""
     async with engine_that_gives_all_back(folders) as engine:
-        with pytest.raises(BaseExceptionGroup) as caught, no_file_beyond(SIZE // 2):
+        with pytest.raises(BaseExceptionGroup) as caught, trouble(folders):
             async with engine.pipeline.run(rows(url)) as outcomes:
                 assert not [outcome async for outcome in outcomes]
         error = RunError.found_in(caught.value)
         assert error is not None
-        assert str(error) == f"{folders.fast}: cannot keep files: File too large"
-
-
-async def test_no_folder_for_the_file(folders: SpoolFolders, url: str) -> None:
-    """Nor is there one where the spool is gone."""
-    folders.fast.rmdir()
-    async with engine_that_gives_all_back(folders) as engine:
-        with pytest.raises(BaseExceptionGroup) as caught:
-            async with engine.pipeline.run(rows(url)) as outcomes:
-                assert not [outcome async for outcome in outcomes]
-        error = RunError.found_in(caught.value)
-        assert error is not None
-        assert str(error) == f"{folders.fast}: cannot keep files: No such file or directory"
+        assert str(error) == f"{folders.fast}: cannot keep files: {reason}"
 
 
 async def test_cancelled_before_it_is_written(folders: SpoolFolders, url: str) -> None:

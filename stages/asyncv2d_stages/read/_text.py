@@ -187,7 +187,8 @@ class Text(Iterator[str]):
             block = self._read(BUFFER)
         except MISTAKES:
             raise
-        except Exception as error:  # no base in common here either; it is told, or raised
+        except Exception as error:  # drivers and decompressors have no base in common
+            # Nothing is lost: damage is told as a bad row at its place, all else is raised.
             self.damage = damage(error) if self._is_compressed else None
             if self.damage is None:
                 raise cannot_read(self.path, error) from error

@@ -126,7 +126,7 @@ class Kept:
             raise
         except (YoutubeDLError, OSError) as error:
             raise self._explained(error) from None
-        except Exception as error:  # what extractors may raise has no base in common
+        except Exception as error:  # extractors trip over pages in any way; our own mistakes pass
             if not _is_of_ytdlp(error):
                 raise
             detail = clean_text(f"yt-dlp broke: {type(error).__name__}: {error}")[:_LONGEST]
