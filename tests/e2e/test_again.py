@@ -212,9 +212,9 @@ def test_a_table_that_grew_after_a_retry(job: Job, server: Server) -> None:
 def test_a_retry_that_is_killed(job: Job, server: Server, until: Callable[..., None]) -> None:
     """Is gone on with: rows that it finished are not asked for again."""
     finished = ["flaky/1/short.mp4?0", "flaky/1/short.mp4?1"]
-    others = ["status/500/a", "status/500/b", "status/500/c"]
+    others = ["status/500/a", "hold/short.mp4?0", "hold/short.mp4?1"]
     job.rows(*map(server.url, finished + others))
-    assert job.run().code == 0
+    assert job.run("--set", "reading.total_timeout=1").code == 0
     slow = ("--set", "distribution.downloads=1")
     retry = ("--incremental_mode", "retry_failed", *slow)
     run = job.start(*retry)
@@ -222,6 +222,7 @@ def test_a_retry_that_is_killed(job: Job, server: Server, until: Callable[..., N
     until(lambda: not list(job.output.glob("_tmp/shards/00003")))
     run.signal(signal.SIGKILL)
     assert run.code == -signal.SIGKILL
+    server.release("hold/short.mp4")
     again = job.run(*retry)
     assert again.code == 0, again.err
     assert [server.count(path) for path in finished] == [2, 2]
