@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
-from array import array
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
 
 _TOP_LEVEL = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"udta"})
 # Codecs, and the box with what their decoders have to know beforehand.
@@ -37,6 +37,7 @@ _SIDES = struct.Struct(">HH")
 _OPTIONAL = {b"stss": 1, b"ctts": 2}  # keyframes, and the delays until samples are shown
 
 _Boxes = Mapping[bytes, Sequence[memoryview]]
+_Numbers = npt.NDArray[np.unsignedinteger]
 
 
 class _DoubtError(Exception):
@@ -133,46 +134,50 @@ def _check_samples(table: _Boxes, size: int, *, may_be_empty: bool) -> None:
     runs = _entries(_one(table, b"stsc"), 3)
     chunks = _offsets(table)
     _expect(may_be_empty or samples > 0)
-    _expect(sum(lasting[::2]) == samples)
-    _expect((uniform * samples or sum(sizes)) <= size)
+    _expect(_sum(lasting[::2]) == samples)
+    _expect((uniform * samples or _sum(sizes)) <= size)
     _expect(_samples_in(runs, len(chunks)) == samples)
-    _expect(max(chunks, default=0) < size)
+    _expect(len(chunks) == 0 or int(chunks.max()) < size)
     for name, width in _OPTIONAL.items():
         for box in table.get(name, ()):
             _entries(box, width)
 
 
-def _samples_in(runs: Sequence[int], chunks: int) -> int:
+def _sum(numbers: _Numbers) -> int:
+    return int(numbers.sum(dtype=np.int64))
+
+
+def _samples_in(runs: _Numbers, chunks: int) -> int:
     """How many samples all chunks hold; ``runs`` has (first chunk, samples in each, format)."""
-    firsts = [*runs[::3], chunks + 1]
-    _expect(firsts[0] == 1)
-    lengths = [after - before for before, after in pairwise(firsts)]
-    _expect(min(lengths, default=1) > 0)
-    return sum(length * each for length, each in zip(lengths, runs[1::3], strict=True))
+    if len(runs) == 0:
+        _expect(chunks == 0)
+        return 0
+    firsts = np.empty(len(runs) // 3 + 1, np.int64)
+    firsts[:-1], firsts[-1] = runs[::3], chunks + 1
+    lengths = firsts[1:] - firsts[:-1]
+    _expect(firsts[0] == 1 and lengths.min() > 0)
+    return int(lengths @ runs[1::3].astype(np.int64))
 
 
-def _offsets(table: _Boxes) -> Sequence[int]:
+def _offsets(table: _Boxes) -> _Numbers:
     """Where the chunks begin."""
     if b"co64" in table:
         box = _one(table, b"co64")
         (_flags, count) = _TWO.unpack_from(box)
-        return _numbers(box[8:], count, "Q")
+        return _numbers(box[8:], count, ">u8")
     return _entries(_one(table, b"stco"), 1)
 
 
-def _entries(box: memoryview, width: int) -> Sequence[int]:
+def _entries(box: memoryview, width: int) -> _Numbers:
     """The numbers of a table of ``width`` columns that begins with the count of its rows."""
     _flags, count = _TWO.unpack_from(box)
     return _numbers(box[8:], count * width)
 
 
-def _numbers(content: memoryview, count: int, kind: str = "I") -> Sequence[int]:
-    numbers = array(kind)
+def _numbers(content: memoryview, count: int, kind: str = ">u4") -> _Numbers:
+    numbers = np.dtype(kind)
     _expect(len(content) == count * numbers.itemsize)
-    numbers.frombytes(content)
-    if sys.byteorder == "little":
-        numbers.byteswap()
-    return numbers
+    return np.frombuffer(content, numbers)
 
 
 def _by_name(content: memoryview) -> _Boxes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -74,6 +75,7 @@ class LoopProcess:
             job.built, job.plan, spool, save_caption=job.save_caption, pauses=self._pauses
         )
         async with engine_context as engine, anyio.create_task_group() as tasks:
+            gc.freeze()  # what is imported by now stays: not to be searched for garbage again
             tasks.start_soon(self._tell_progress, engine)
             async with run_shards(engine, site, source, drain=self._drain, watch=watch) as reports:
                 async for report in reports:

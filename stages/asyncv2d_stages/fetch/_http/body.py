@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ENOUGH = 512
 """Bytes from which on a body's start tells what it is."""
+_HEAD = 4096
 _PIECE = 1 << 20
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _HTML_MARKS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title", b"<meta")
@@ -66,6 +67,7 @@ def check_type(kind: str) -> None:
 
 def check_start(start: bytes, kind: str) -> None:
     """Refuse by its first bytes what is not media, whatever type it is sent with."""
+    start = start[:_HEAD]  # a whole body may have come at once
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     bare = text.partition(b"?>")[2].lstrip() if text.startswith(b"<?xml") else text
     if bare.startswith(_HTML_MARKS):

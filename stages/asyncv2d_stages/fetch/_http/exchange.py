@@ -21,6 +21,7 @@ from asyncv2d_stages.fetch._http.body import (
     encoding_of,
     is_plain,
 )
+from asyncv2d_stages.fetch._http.body_watch import LOOK_EVERY_S, BodyWatch
 from asyncv2d_stages.fetch._http.causes import (
     explained,
     foreseen,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 _REDIRECTS = (301, 302, 303, 307, 308)
 _KEPT_S = 5.0
 _LEAST_KEPT = 64
-_LOOK_EVERY_S = 1.0
 # For the server that a row names, and for no other that it is sent on to.
 _PERSONAL = frozenset({"authorization", "cookie", "proxy-authorization"})
 
@@ -101,8 +101,9 @@ class Exchange:
         wait_s = settings.answer_timeout or settings.timeout
         self._sets_stall = self._stall_s != wait_s
         # aiohttp's own deadlines begin anew with each answer that is none yet, such as 100.
-        self._head_s = settings.dns_timeout + settings.connect_timeout + wait_s + _LOOK_EVERY_S
+        self._head_s = settings.dns_timeout + settings.connect_timeout + wait_s + LOOK_EVERY_S
         self._proxy = ProxyHealth(settings.proxy, settings.host_patience)
+        self._watch = BodyWatch(self._stall_s)
         self._kept: deque[float] = deque()
         self._most_kept = max(_LEAST_KEPT, concurrency)
 
@@ -198,45 +199,21 @@ class Exchange:
                 protocol.read_timeout = self._stall_s
                 protocol.start_timeout()
         encoding = encoding_of(response)
-        if is_plain(encoding):
-            start = b"" if transfer.received == 0 else None
-            while chunk := await self._piece(response):
-                start = await _add(transfer, start, chunk)
-        else:
-            unpacker = Unpacker(encoding)
-            start = b""
-            while chunk := await self._piece(response):
-                for piece in unpacker.feed(chunk):
-                    start = await _add(transfer, start, piece)
-            unpacker.finish()
+        start: bytes | None = b""
+        with self._watch.body(response) as body:
+            if is_plain(encoding):
+                start = b"" if transfer.received == 0 else None
+                while chunk := await body.piece():
+                    start = await _add(transfer, start, chunk)
+            else:
+                unpacker = Unpacker(encoding)
+                while chunk := await body.piece():
+                    for piece in unpacker.feed(chunk):
+                        start = await _add(transfer, start, piece)
+                unpacker.finish()
         if start:
             check_start(start, transfer.content_type)
             await transfer.write(start)
-
-    async def _piece(self, response: aiohttp.ClientResponse) -> bytes:
-        """What has come of the body; nothing at its end.
-
-        Where it cannot make sense of an answer's middle, aiohttp neither says so nor looks at the
-        clock any more: the one is looked for here every second, and so is the other.
-        """
-        content = response.content
-        if (piece := content.read_nowait()) or content.at_eof():
-            return piece
-        protocol = response.connection.protocol if response.connection else None
-        begin = asyncio.get_running_loop().time()
-        while True:
-            try:
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    return await content.readany()
-            except TimeoutError as error:
-                if type(error) is not TimeoutError:  # aiohttp's own
-                    raise
-            if content.exception() is not None:
-                continue  # it is raised now
-            if protocol is not None and (protocol.exception() or not protocol.connected):
-                raise ItemError(Cause.TRUNCATED, "the answer cannot be read on")
-            if asyncio.get_running_loop().time() - begin > self._stall_s + _LOOK_EVERY_S:
-                raise ItemError(Cause.STALLED, f"no byte came for {self._stall_s:g} s")
 
 
 async def _add(transfer: Transfer, start: bytes | None, piece: bytes) -> bytes | None:
