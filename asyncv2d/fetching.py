@@ -127,27 +127,30 @@ class _Routes:
         if scheme not in self._pages:
             return await fetch(row)
         pages, fetch_page = self._pages[scheme]
-        if not _is_media_link(row.url) and await to_thread.run_sync(pages.claims, row.url):
+        is_link = _is_media_link(row.url)
+        if not is_link and await _claims(pages, row.url):
             return await fetch_page(row)
         try:
             return await fetch(row)
         except ItemError as error:
-            if not error.facts.pop("is_page", False):
+            # A media link that leads to a page is a dead one, but for sites that name pages so.
+            is_page = error.facts.pop("is_page", False)
+            if not is_page or (is_link and not await _claims(pages, row.url)):
                 raise
             page = error
         try:
             return await fetch_page(row)
         except ItemError as error:
-            raise _of_both(page, error, is_page_link=not _is_media_link(row.url)) from None
+            raise _of_both(page, error) from None
 
 
-def _of_both(page: ItemError, error: ItemError, *, is_page_link: bool) -> ItemError:
-    """A page was there, and then no video in it; that its host has no address is no news either.
+async def _claims(pages: PageFetcher, url: str) -> bool:
+    return await to_thread.run_sync(pages.claims, url)
 
-    Nor is it that pages need a package, where the URL said that it is a media file.
-    """
-    no_news = (Cause.NOT_MEDIA, Cause.DNS, *(() if is_page_link else (Cause.NOT_INSTALLED,)))
-    if error.cause in no_news:
+
+def _of_both(page: ItemError, error: ItemError) -> ItemError:
+    """A page was there, and then no video in it; that its host has no address is no news either."""
+    if error.cause in (Cause.NOT_MEDIA, Cause.DNS):
         error.cause = page.cause
         error.detail = f"{page.detail}; {error.detail}"
         error.facts = {**page.facts, **error.facts}
@@ -165,8 +168,12 @@ def _scheme(url: str) -> str:
 
 
 def _is_media_link(url: str) -> bool:
-    """Whether the URL says by its end that it is a media file, whoever's it is."""
-    return urlsplit(url).path.rpartition(".")[2].lower() in _MODALITIES
+    """Whether the URL says by its end that it is a media file, whoever's it is.
+
+    A wiki's page about a file is called ``File:NAME``.
+    """
+    name = urlsplit(url).path.rpartition("/")[2]
+    return name.rpartition(".")[2].lower() in _MODALITIES and ":" not in name
 
 
 async def _take_parts(row: Row, parts: Mapping[str, Part], spool: Spool) -> Fetched:

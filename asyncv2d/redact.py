@@ -13,7 +13,6 @@ _OTHER_URL = re.compile(r"\s\S*:[/\\]")
 _ADDRESS = re.compile(r"\[[0-9a-fA-F:.]*\]")
 
 _PARAMETER = re.compile(r"[?&;#]([^?&;#=]*)=")
-_SUBDELIMITER = re.compile(r"[?;]")
 _IN_LIST = re.compile(r"(?:^|[~,|!*])([^?&;#~,|!*=]*)=")
 _IN_QUOTED = re.compile(r"(?:^|[?&;#~,|!*])([^?&;#~,|!*=]*)=")
 _SECRET = re.compile(
@@ -70,8 +69,8 @@ def without_user(text: str, url: str) -> str:
 
 def _without_users(text: str, *, is_url: bool) -> str:
     kept = []
-    at = 0
-    while text.find("@", at) >= 0 and (opening := _OPENING.search(text, at)):
+    at, last = 0, text.rfind("@")
+    while at <= last and (opening := _OPENING.search(text, at)):
         kept.append(text[at : opening.end()])
         at = opening.end()
         end = _end_of_user(text, at, is_url=is_url and len(kept) == 1)
@@ -110,16 +109,24 @@ def _without_secrets(text: str, ends: str) -> str:
     """``text`` without the values of parameters whose names tell that they are secret."""
     kept = []
     at = 0
-    value = re.compile(f"[^{ends}]*")
+    whole = re.compile(f"[^{ends}]*")
+    first = re.compile(f"[^{ends}?;]*")  # what follows in a value is looked at for itself
     while found := _PARAMETER.search(text, at):
         kept.append(text[at : found.end()])
         at = found.end()
-        whole = value.match(text, at)
-        assert whole is not None
-        if whole[0] and (_is_secret(found[1]) or _holds_secret(whole[0])):
+        end = _end(whole, text, at) if _is_secret(found[1]) else at
+        if end == at and _holds_secret(text[at : _end(first, text, at)]):
+            end = _end(whole, text, at)
+        if end > at:
             kept.append("***")
-            at = whole.end()
+            at = end
     return "".join((*kept, text[at:]))
+
+
+def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    found = pattern.match(text, start)
+    assert found is not None
+    return found.end()
 
 
 def _is_secret(name: str) -> bool:
@@ -128,7 +135,6 @@ def _is_secret(name: str) -> bool:
 
 def _holds_secret(value: str) -> bool:
     """Whether a secret is in a value, such as hmac=… in a list, or a quoted URL's password."""
-    value = _SUBDELIMITER.split(value, maxsplit=1)[0]  # what follows is looked at for itself
     plain = _unquoted(value)
     if plain == value:
         return any(map(_SECRET.search, _IN_LIST.findall(value)))

@@ -39,6 +39,8 @@ _HELD_ROWS = 32_000  # whose ledger lines are kept, in shards that wait for thei
 _READ_BATCH = 500
 _THREADS = 3  # one each to read, to write and to publish
 _TAKE_BATCH = 64
+_LONGEST_URL = 1 << 15  # no server takes one of that length, and to look through it takes long
+_CUT = 1000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -121,6 +123,9 @@ class ShardRun:
         url, problem = columns["url"], record.problem
         if problem is None and not isinstance(url, str | None):
             problem = f"the URL is no text: {url!r:.60}"
+        if isinstance(url, str) and len(url) > _LONGEST_URL:
+            problem = f"the URL has {len(url)} characters; at most {_LONGEST_URL} are allowed"
+            url = f"{url[:_CUT]}…"
         text = url.strip() if isinstance(url, str) else ""
         if isinstance(url, str):
             columns["url"] = redacted(url)  # what is written down goes to other people

@@ -123,6 +123,20 @@ def test_no_value_is_shown(secret: str) -> None:
     assert secret not in redacted(f"http://host/path?a=1&token={secret}&b=2")
 
 
+@pytest.mark.parametrize(
+    ("start", "middle", "end", "shown"),
+    [
+        ("http://h/x", "?a=", "?key=1", "?key=***"),
+        ("http://h/", "//a", "@b", "@b"),
+        ("see http://h/ ", "?key=1 ", "", "?key=*** "),
+        ("http://h/?a=1#", ";b=", "&sig=1", "&sig=***"),
+    ],
+)
+def test_long_texts(start: str, middle: str, end: str, shown: str) -> None:
+    """Take no longer than their length makes them: strangers write them."""
+    assert redacted(start + 50_000 * middle + end).endswith(shown)
+
+
 def test_text_about_a_url() -> None:
     """Has no part of its password, quoted or not."""
     url = "sftp://user:a%2Fb c@host/x"

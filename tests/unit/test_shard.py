@@ -111,6 +111,16 @@ async def test_all_are_published(work: Work, count: int) -> None:
     assert not any((work.folder / "work").rglob("*.tar"))
 
 
+async def test_a_url_without_end(work: Work) -> None:
+    """Fails alone, and is cut short where it is written down."""
+    specs = work.rows(["http://127.0.0.1:1/x" + "?a=" * 30_000, *bad(1)])
+    assert await work.run(specs) == {0: None}
+    (line, _) = pq.read_table(work.output / "00000.parquet").to_pylist()
+    assert line["cause"] == "bad_row"
+    assert "the URL has 90020 characters; at most 32768 are allowed" in line["error_message"]
+    assert len(line["url"]) < 2000
+
+
 async def test_a_slow_row_does_not_hold_up_the_next_shard(work: Work, server: Server) -> None:
     """Rows of following shards go through meanwhile."""
     specs = work.rows([server.url("hold/short.mp4"), *bad(3 * SIZE - 1)])

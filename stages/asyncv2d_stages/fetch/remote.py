@@ -29,15 +29,16 @@ _OBJECT_STORES = frozenset(
 )
 _OTHERS = frozenset(
     {"box", "dbfs", "dropbox", "ftp", "gdrive", "hdfs", "lakefs", "memory", "root", "sftp", "smb"}
-    | {"ssh", "webdav", "webhdfs"}
+    | {"ssh"}
 )
-_WITH_HOST = frozenset({"ftp", "hdfs", "root", "sftp", "smb", "ssh", "webdav", "webhdfs"})
+_WITH_HOST = frozenset({"ftp", "hdfs", "root", "sftp", "smb", "ssh"})
 # Other fetchers' schemes; and those that lead to files of this machine, or to further URLs: lists
-# of URLs come from strangers.
+# of URLs come from strangers. The last two are HTTP, whose drivers follow redirects anywhere.
 _NOT_OURS = frozenset(
     {"", "http", "https", "file", "local", "asynclocal", "dir", "reference", "generic", "dask"}
     | {"blockcache", "cached", "filecache", "simplecache", "async_wrapper", "asyncwrapper", "data"}
     | {"tar", "zip", "libarchive", "git", "jlab", "jupyter", "dvc", "pyscript"}
+    | {"webdav", "webhdfs"}
 )
 _CHUNK = 1 << 20
 _BLOCK = 4 << 20

@@ -15,6 +15,8 @@ from asyncv2d.ports import Fetch, FetchContext
 from asyncv2d.types import Body, Cause, Fetched, ItemError, Modality, Row
 from asyncv2d.yt_args import YtArgs, YtMetadataArgs
 from asyncv2d_stages.fetch import _backoff
+from asyncv2d_stages.fetch._hosts.host import SILENT, HostGivenUpError
+from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
 from asyncv2d_stages.fetch._http.consent import product_token
 from asyncv2d_stages.fetch._http.session import user_agent
 from asyncv2d_stages.fetch._http.urls import target
@@ -49,7 +51,7 @@ class YtdlpFetcher(HttpFetcher):
         if not is_installed():
             yield _refuse
             return
-        from asyncv2d_stages.fetch._http.client import open_client
+        from asyncv2d_stages.fetch._http.client import limits, open_client
 
         args = self.yt_args or YtArgs()
         options = _options(self, args, context)
@@ -65,7 +67,8 @@ class YtdlpFetcher(HttpFetcher):
                     partial(prepare, options),
                 )
             )
-            yield _Pages(self, args, context, client, processes).fetch
+            hosts = Hosts(limits(self, context))
+            yield _Pages(self, args, context, client, hosts, processes).fetch
 
 
 def _headers(settings: YtdlpFetcher) -> dict[str, str]:
@@ -118,6 +121,7 @@ class _Pages:
         args: YtArgs,
         context: FetchContext,
         client: Client,
+        hosts: Hosts,
         processes: Processes,
     ) -> None:
         self._settings = settings
@@ -128,6 +132,7 @@ class _Pages:
         budget = args.requests_per_hour
         per_hour = None if budget is None else max(1, round(budget * context.share))
         self._sites = Sites(per_hour, args.site_pause)
+        self._hosts = hosts
 
     async def fetch(self, row: Row) -> Fetched:
         media: dict[Modality, Body] = {}
@@ -158,6 +163,8 @@ class _Pages:
         began = anyio.current_time()
         try:
             return await self._take(url, site, media)
+        except HostGivenUpError:
+            raise
         except ItemError as error:
             objects = _objects(error)
             if objects:
@@ -172,8 +179,10 @@ class _Pages:
 
     async def _take(self, url: str, site: str, media: dict[Modality, Body]) -> Found:
         """Find the video, and download what only yt-dlp can."""
-        async with self._processes.lend() as process:
-            found = await self._find(process, url)
+        # Whatever waits for a host that keeps silent must not wait with a process in its hands.
+        turns = self._hosts.turn(target(url).place)
+        async with turns as turn, self._processes.lend() as process:
+            found = await self._find(process, url, turn)
             self._sites.answered(site)
             for form in found.forms:
                 if form.pieces is not None:
@@ -181,7 +190,20 @@ class _Pages:
                     media[form.modality] = await self._pieces(process, form, url)
         return found
 
-    async def _find(self, process: Process, url: str) -> Found:
+    async def _find(self, process: Process, url: str, turn: Turn) -> Found:
+        turn.begin()
+        try:
+            found = await self._look(process, url)
+        except ItemError as error:
+            if error.cause in SILENT:
+                turn.failed(error, None)
+            else:
+                _did_answer(turn)
+            raise
+        _did_answer(turn)
+        return found
+
+    async def _look(self, process: Process, url: str) -> Found:
         limit = self._args.extract_timeout
         assert self._context.folder is not None
         async with self._context.folder() as folder:
@@ -222,6 +244,11 @@ class _Pages:
                 more += cast(int, facts.get("attempts", 1)) - 1
         info.pop("attempts", None)
         return info, more
+
+
+def _did_answer(turn: Turn) -> None:
+    turn.answered()
+    turn.done()
 
 
 def _objects(error: ItemError) -> bool:

@@ -229,6 +229,31 @@ async def test_rows_wait_while_a_host_is_paused() -> None:
     assert hosts._host("a:80").answers == 1100
 
 
+async def test_those_of_a_burst_that_ask_for_a_long_pause() -> None:
+    """Are heeded like the first, which asked for a short one: the rows do not wait beyond."""
+    hosts = Hosts(Limits(most=4, patience_s=60))
+    async with hosts.turn("a:80") as first, hosts.turn("a:80") as second:
+        for turn in (first, second):
+            turn.begin()
+        first.failed(BUSY, 1)
+        second.failed(BUSY, 3600)
+    with pytest.raises(HostGivenUpError):
+        await at_once(hosts)
+
+
+async def test_one_file_that_is_away_for_long() -> None:
+    """Does not take those of its host along; two in a row do."""
+    hosts = Hosts(Limits(most=4, patience_s=60))
+    for _ in range(3):
+        await succeed(hosts)
+        await fail(hosts, JAMMED, 1, pause_s=3600)
+    await succeed(hosts)
+    await fail(hosts, JAMMED, 1, pause_s=3600)
+    await fail(hosts, JAMMED, 1, pause_s=3600)
+    with pytest.raises(HostGivenUpError):
+        await at_once(hosts)
+
+
 async def test_too_many_requests_pause_a_host_at_once() -> None:
     """Also where it does not say for how long."""
     hosts = Hosts(Limits(most=40))

@@ -116,6 +116,32 @@ async def test_what_is_not_installed(downloads: Downloads, monkeypatch: pytest.M
         await downloads.one("http://far.example/", respect_robots_txt=True)
 
 
+async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Want credentials, in the words of either kind of proxy."""
+    head = await reader.readexactly(2)
+    is_socks = head[0] == 5
+    writer.write(b"\5\xff" if is_socks else b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("proxy", "url"),
+    [
+        ("http", "http://far.example/a.mp4"),
+        ("http", "https://far.example/a.mp4"),
+        ("socks5", "http://far.example/a.mp4"),
+    ],
+)
+async def test_a_proxy_that_refuses(downloads: Downloads, proxy: str, url: str) -> None:
+    """Ends the run with a line that says so, without the password: no row would fare better."""
+    async with listening(refuse) as address:
+        through = f"{proxy}://user:s3cret@{address}"
+        with pytest.raises(RunError, match="wants another user or password") as caught:
+            await downloads.one(url, proxy=through)
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["http", "socks"])
 async def test_a_proxy_that_is_gone_for_a_while(
     server: Server,

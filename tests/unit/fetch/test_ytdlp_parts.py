@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._ytdlp import claims
 from asyncv2d_stages.fetch._ytdlp.captions import read_captions
 from asyncv2d_stages.fetch._ytdlp.causes import explained
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
@@ -309,6 +311,25 @@ class TestClaims:
         ]
         missed = [url for url in urls if site_of(url) is None]
         assert len(missed) < len(urls) / 20, missed
+
+    def test_a_pattern_that_broods(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Over a URL that was made for it, is left to yt-dlp: here it would stop everything."""
+        listing = tmp_path / "lazy_extractors.py"
+        listing.write_text(
+            "class MadeIE(LazyLoadExtractor):\n"
+            "    _module = 'yt_dlp.extractor.made'\n"
+            "    _VALID_URL = 'https?://made\\\\.example/(?:(?:a|b|ab)*c?)*$'\n"
+        )
+        monkeypatch.setattr(claims, "_listing", lambda: listing)
+        for kept in (claims._table, claims._candidates):
+            kept.cache_clear()
+        try:
+            assert site_of("http://made.example/c") == "made"
+            assert site_of("http://made.example/d") is None
+            assert site_of("http://made.example/" + "ab" * 100 + "d") == "made"
+        finally:
+            for kept in (claims._table, claims._candidates):
+                kept.cache_clear()
 
     @pytest.mark.parametrize("path", ["a.m3u8", "a.mpd?token=1", "a.ism/Manifest"])
     def test_playlists_of_segments(self, path: str) -> None:

@@ -29,6 +29,7 @@ from asyncv2d.ports import FetchContext
 from asyncv2d.spool import Spool, SpoolFolders
 from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row
 from asyncv2d_stages.fetch import _backoff, ytdlp
+from asyncv2d_stages.fetch._hosts import host as one_host
 from asyncv2d_stages.fetch._ytdlp.choice import Choice, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp.worker import Form, fetch_pieces, prepare
@@ -243,6 +244,7 @@ class Site:
             "video": made.format(""),
             "busy-once": made.format(""),
             "File:film.webm": made.format(""),
+            "gone.mp4": made.format(""),
             "tracks": made.format(tracks),
             "lost-track": made.format(lost),
             "endless-track": made.format(track.format("en").replace("en.vtt", "endless/en.vtt")),
@@ -561,6 +563,17 @@ class TestFailures:
         assert first.cause is cause
         assert second.cause in (Cause.NOT_MEDIA, Cause.TIMEOUT)
 
+    async def test_a_site_that_stays_silent(
+        self, site: Site, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Is given up before all of its rows have waited for it."""
+        monkeypatch.setattr(one_host, "_FIRST_PAUSE_S", 0.001)
+        rows = [site.url(f"silent?{number}") for number in range(40)]
+        errors = await outcomes(spool, rows, timeout=0.3, yt_args={"processes": 1})
+        assert {getattr(error, "cause", None) for error in errors} == {Cause.TIMEOUT}
+        assert 5 <= site.hits["silent"] < 25
+        assert any("failed" in str(error) and "in a row" in str(error) for error in errors)
+
     @pytest.mark.parametrize("path", ["video", "hls"])
     async def test_too_large(self, site: Site, spool: Spool, path: str) -> None:
         """Nothing beyond the limit is kept."""
@@ -715,6 +728,12 @@ class TestRoutes:
         assert (got.cause, got.facts["http_status"]) == (Cause.NOT_MEDIA, 200)
         assert got.detail.startswith("the server sent text/html, a web page; Unsupported URL")
 
+    async def test_a_media_link_that_leads_to_a_page(self, site: Site, spool: Spool) -> None:
+        """Is dead: yt-dlp is not asked what the page shows."""
+        got = await self.fetch(spool, site.url("gone.mp4"))
+        assert isinstance(got, ItemError)
+        assert (got.cause, site.hits["gone.mp4"]) == (Cause.NOT_MEDIA, 1)
+
     async def test_http_alone(self, site: Site, spool: Spool) -> None:
         """Looks into no page."""
         got = await self.fetch(spool, site.url("video"), "http")
@@ -730,9 +749,6 @@ class TestRoutes:
         assert isinstance(page, ItemError)
         assert page.cause is Cause.NOT_INSTALLED
         assert "pip install 'asyncv2d[ytdlp]'" in page.detail
-        disguised = await self.fetch(spool, site.url("File:film.webm"))
-        assert isinstance(disguised, ItemError)
-        assert disguised.cause is Cause.NOT_MEDIA
         got = await self.fetch(spool, site.url("made.mp4"))
         assert isinstance(got, Fetched), got
         got.close()

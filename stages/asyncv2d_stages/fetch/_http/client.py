@@ -45,7 +45,7 @@ async def open_client(settings: HttpFetcher, context: FetchContext) -> AsyncIter
         open_lookup(policy, dns_s, family(settings), proxy_host(settings)) as lookup,
         open_session(settings, lookup) as session,
     ):
-        hosts = Hosts(_limits(settings, context), context.pauses.tell)
+        hosts = Hosts(limits(settings, context), context.pauses.tell)
         context.pauses.listen(hosts.pause)
         slots = Slots(context.concurrency)
         exchange = Exchange(settings, session, hosts, context.concurrency)
@@ -61,7 +61,8 @@ async def open_client(settings: HttpFetcher, context: FetchContext) -> AsyncIter
                 await robots.close()
 
 
-def _limits(settings: HttpFetcher, context: FetchContext) -> Limits:
+def limits(settings: HttpFetcher, context: FetchContext) -> Limits:
+    """How much one loop may ask of a host."""
     most, rate = settings.host_connections or context.concurrency, settings.per_host
     if settings.host_connections:
         most = max(1, int(most * context.share))

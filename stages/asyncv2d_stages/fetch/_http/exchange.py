@@ -122,7 +122,7 @@ class Exchange:
                 )
                 async with head, request as response:
                     head.reschedule(None)
-                    self._proxy.works()
+                    self._proxy.answered(response.status)
                     transfer.status = response.status
                     _hear(response, turn)
                     answer = await self._take(call, response, transfer)

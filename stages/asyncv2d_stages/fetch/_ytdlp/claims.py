@@ -17,7 +17,11 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import regex
 
 _MANIFESTS = (".m3u8", ".mpd", ".ism/manifest")
 _CLASS = re.compile(r"^class \w+IE\b")
@@ -26,6 +30,7 @@ _PATTERN = re.compile(r"^    _VALID_URL = (['\"(\[].*)$")
 _NO_WORDS = re.compile(r"\(\?[a-z]+\)|\\\\[a-zA-Z]|\\n")
 _WORD = re.compile(r"[a-z0-9-]+")
 _OPTIONAL_END = re.compile(r"([a-z0-9-]+)\?")
+_LONGEST_MATCH_S = 0.05
 _TOO_COMMON = frozenset({"", "www", "com", "http", "https", "generic"})
 
 
@@ -38,8 +43,8 @@ class _Entry:
 
 
 def is_installed() -> bool:
-    """Whether yt-dlp can be imported."""
-    return importlib.util.find_spec("yt_dlp") is not None
+    """Whether yt-dlp can be imported, and what is needed beside it."""
+    return all(map(importlib.util.find_spec, ("yt_dlp", "regex")))
 
 
 def is_manifest(url: str) -> bool:
@@ -57,9 +62,20 @@ def site_of(url: str) -> str | None:
     except ValueError:
         return None
     for entry in _candidates(host.lower()):
-        if any(pattern.match(url) for pattern in _compiled(entry.source)):
+        if any(_takes(pattern, url) for pattern in _compiled(entry.source)):
             return entry.site
     return None
+
+
+def _takes(pattern: regex.Pattern[str], url: str) -> bool:
+    """Whether ``url`` matches. Over some made-up URLs a pattern broods for ever.
+
+    Then yt-dlp may find out, in a process that can be killed.
+    """
+    try:
+        return pattern.match(url, timeout=_LONGEST_MATCH_S) is not None
+    except TimeoutError:
+        return True
 
 
 @lru_cache(maxsize=10_000)
@@ -81,12 +97,14 @@ def _is_address(host: str) -> bool:
 
 
 @lru_cache(maxsize=2_000)
-def _compiled(source: str) -> Sequence[re.Pattern[str]]:
-    """The pattern or patterns; none where they need more than Python's own ``re``."""
+def _compiled(source: str) -> Sequence[regex.Pattern[str]]:
+    """The pattern or patterns, in an engine that can be told to give up; none if it cannot read."""
+    import regex  # here, because it comes with yt-dlp's extra
+
     try:
         value = ast.literal_eval(source)
-        return [re.compile(pattern) for pattern in ([value] if isinstance(value, str) else value)]
-    except (ValueError, SyntaxError, TypeError, re.error):
+        return [regex.compile(one) for one in ([value] if isinstance(value, str) else value)]
+    except (ValueError, SyntaxError, TypeError, regex.error):
         return ()
 
 
