@@ -25,6 +25,14 @@ _SETUPS = {
     b"mp4v": b"esds",
 }
 _ENTRY = 86  # bytes of a picture's description before its boxes
+_MORE = 0xE0  # flags that say that a stream's head has more than three bytes
+_DECODER = 13  # bytes of a decoder's description before its setup
+_AAC = 0x40
+_MPEG = frozenset({0x20, _AAC, 0x69, 0x6B})  # MPEG-4 pictures, AAC, MP3
+_VP9 = 10  # bytes of a setup before the size of more, of which there is none
+_LONGER_KIND = 31  # and beyond: the kind takes more bits
+_RATES = 13
+_MOST_CHANNELS = 7
 _NO_PALETTE = b"\xff\xff"
 _MOST_BOXES = 1000  # beside each other: more are there to keep readers busy
 _LARGEST_MOOV = 8 << 20
@@ -105,8 +113,10 @@ def _check_track(media: _Boxes, size: int) -> bytes:
     _check_samples(table, size, may_be_empty=kind != b"vide")
     description = _one(table, b"stsd")
     _expect(_count_boxes(description) == 1)
+    entry = description[8:]
     if kind == b"vide":
-        _check_picture(description[8:])
+        _check_picture(entry)
+    _check_setup(entry)
     return kind
 
 
@@ -116,7 +126,48 @@ def _check_picture(entry: memoryview) -> None:
     width, height = _SIDES.unpack_from(entry, 32)
     _expect(codec in _SETUPS and width > 0 and height > 0)
     _expect(bytes(entry[_ENTRY - 2 : _ENTRY]) == _NO_PALETTE)
-    _one(_by_name(entry[_ENTRY:]), _SETUPS[codec])
+    setup = _one(_by_name(entry[_ENTRY:]), _SETUPS[codec])
+    if codec == b"vp09":
+        _expect(setup[0] == 1 and bytes(setup[_VP9:]) == b"\0\0")
+
+
+def _check_setup(entry: memoryview) -> None:
+    """The setup of MPEG-4's decoders, of picture or sound, if it is one of these."""
+    at = bytes(entry).find(b"esds")
+    if at < 0:
+        return
+    (length,) = struct.unpack_from(">I", entry, at - 4)
+    stream = _descriptor(entry[at + 8 : at - 4 + length], tag=3)
+    _expect(stream[2] & _MORE == 0)
+    decoder = _descriptor(stream[3:], tag=4)
+    _expect(decoder[0] in _MPEG)
+    if len(decoder) == _DECODER:
+        return
+    setup = _descriptor(decoder[_DECODER:], tag=5)
+    _expect(len(setup) > 1)
+    if decoder[0] == _AAC:
+        _check_aac(setup)
+
+
+def _check_aac(setup: memoryview) -> None:
+    """5 bits say which kind of AAC it is, 4 its rate, 4 its channels."""
+    (bits,) = struct.unpack_from(">H", setup)
+    kind, rate, channels = bits >> 11, bits >> 7 & 15, bits >> 3 & 15
+    _expect(0 < kind < _LONGER_KIND and rate < _RATES and 0 < channels <= _MOST_CHANNELS)
+
+
+def _descriptor(content: memoryview, tag: int) -> memoryview:
+    """What is in the descriptor with which ``content`` begins: its length has 7 bits in a byte."""
+    _expect(content[0] == tag)
+    length = 0
+    for position in range(1, 5):
+        length = length << 7 | content[position] & 0x7F
+        if content[position] < 0x80:
+            break
+    else:
+        raise _DoubtError
+    _expect(position + length < len(content))
+    return content[position + 1 : position + 1 + length]
 
 
 def _count_boxes(content: memoryview) -> int:

@@ -23,6 +23,7 @@ from asyncv2d_stages.fetch._http.urls import target
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.claims import is_installed, is_manifest, site_of
 from asyncv2d_stages.fetch._ytdlp.kept import Options
+from asyncv2d_stages.fetch._ytdlp.metadata import unpacked
 from asyncv2d_stages.fetch._ytdlp.pool import Process, Processes, open_processes
 from asyncv2d_stages.fetch._ytdlp.sites import Sites
 from asyncv2d_stages.fetch._ytdlp.worker import Form, Found, fetch_pieces, find, prepare
@@ -149,7 +150,7 @@ class _Pages:
                 error.attempts += attempts - 1
             raise
         if found.metadata is not None:
-            info["yt_meta_dict"] = found.metadata
+            info["yt_meta_dict"] = unpacked(found.metadata)
         if any(form.pieces is not None for form in found.forms):
             info["assembled"] = True
         return Fetched(row, media, info, attempts + more)

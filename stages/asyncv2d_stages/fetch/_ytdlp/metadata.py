@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,19 @@ _NOT_KEPT = (
     *("hls_aes", "hls_media_playlist_data", "extra_param_to_segment_url", "extra_param_to_key_url"),
 )
 _TEXT = ("vtt", "srt")
-_LARGEST_CAPTIONS = 50_000_000
+_LARGEST_CAPTIONS = 8 << 20  # bytes of all languages together
+_LARGEST_INFO = 8 << 20  # bytes as JSON
+
+
+def packed(found: Mapping[str, Any]) -> bytes:
+    """Metadata as it waits for the video to come: as Python objects it takes far more."""
+    return zlib.compress(json.dumps(found).encode(), level=1)
+
+
+def unpacked(data: bytes) -> dict[str, Any]:
+    """What was ``packed``."""
+    found: dict[str, Any] = json.loads(zlib.decompress(data))
+    return found
 
 
 def metadata(kept: Kept, info: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
@@ -27,14 +41,22 @@ def metadata(kept: Kept, info: Mapping[str, Any], folder: Path) -> Mapping[str, 
     options = kept.options
     if not options.metadata:
         return None
+    problems: list[str] = []
     found: dict[str, Any] = {"info": None, "subtitles": None}
     if options.info:
-        found["info"] = _kept_info(kept.ydl, info)
+        found["info"] = _small_info(kept.ydl, info, problems)
     if options.subtitles:
-        found["subtitles"], problems = _subtitles(kept, info, folder)
-        found |= {"problems": problems} if problems else {}
-    cleaned: Mapping[str, Any] = clean(found)
+        found["subtitles"] = _subtitles(kept, info, folder, problems)
+    cleaned: Mapping[str, Any] = clean(found | ({"problems": problems} if problems else {}))
     return cleaned
+
+
+def _small_info(ydl: Any, info: Mapping[str, Any], problems: list[str]) -> Mapping[str, Any] | None:
+    known = _kept_info(ydl, info)
+    if (size := len(json.dumps(known))) <= _LARGEST_INFO:
+        return known
+    problems.append(f"info: {size} bytes are too many")
+    return None
 
 
 def _kept_info(ydl: Any, info: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,34 +69,38 @@ def _kept_info(ydl: Any, info: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _subtitles(
-    kept: Kept, info: Mapping[str, Any], folder: Path
-) -> tuple[dict[str, list[Caption]], list[str]]:
-    """The subtitles by language, and why some are missing: no reason to lose the video."""
+    kept: Kept, info: Mapping[str, Any], folder: Path, problems: list[str]
+) -> dict[str, list[Caption]]:
+    """The subtitles by language; ``problems`` says why some are missing: the video is kept."""
     from yt_dlp.utils import YoutubeDLError
 
     found: dict[str, list[Caption]] = {}
-    problems: list[str] = []
+    room = _LARGEST_CAPTIONS
     for language, subtitle in (info.get("requested_subtitles") or {}).items():
         try:
-            found[language] = read_captions(_text(kept, subtitle, folder / "subtitles"))
+            text = _text(kept, subtitle, folder / "subtitles", room)
+            room -= len(text)
+            found[language] = read_captions(text)
         except (YoutubeDLError, OSError, ItemError) as error:
             problem = error if isinstance(error, ItemError) else explained(error, [])
             problems.append(f"subtitles {language}: {problem}")
         if found and kept.options.subtitles == "first":
             break
-    return found, problems
+    return found
 
 
-def _text(kept: Kept, subtitle: Mapping[str, Any], path: Path) -> str:
+def _text(kept: Kept, subtitle: Mapping[str, Any], path: Path, room: int) -> str:
     if subtitle.get("ext") not in _TEXT:
         detail = f"{subtitle.get('ext')} is no form of subtitles that is understood"
         raise ItemError(Cause.NO_FORMAT, detail)
     if (data := subtitle.get("data")) is not None:
-        return str(data)
-    headers = subtitle.get("http_headers") or {}
-    with kept.limited(_LARGEST_CAPTIONS):
-        kept.ydl.dl(str(path), {**subtitle, "http_headers": headers}, subtitle=True)
-    with path.open("rb") as file:
-        text = file.read(_LARGEST_CAPTIONS)
-    path.unlink()
-    return text.decode("utf-8-sig", errors="replace")
+        text = str(data)
+    else:
+        headers = subtitle.get("http_headers") or {}
+        with kept.limited(room):
+            kept.ydl.dl(str(path), {**subtitle, "http_headers": headers}, subtitle=True)
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        path.unlink()
+    if len(text) > room:
+        raise ItemError(Cause.TOO_LARGE, f"{len(text)} bytes of captions are too many")
+    return text

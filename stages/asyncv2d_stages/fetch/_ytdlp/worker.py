@@ -14,7 +14,7 @@ from asyncv2d.types import Cause, ItemError, Modality
 from asyncv2d_stages.fetch._hosts.safety import is_local
 from asyncv2d_stages.fetch._ytdlp.choice import has_picture, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
-from asyncv2d_stages.fetch._ytdlp.metadata import metadata
+from asyncv2d_stages.fetch._ytdlp.metadata import metadata, packed
 
 _UNFINISHED = ("is_live", "is_upcoming")
 _LARGEST_PLAYLIST = 50_000_000
@@ -38,13 +38,13 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a page has: forms to download, metadata, and the memory that this process now takes.
+    """What a page has: forms to download, packed metadata, and the memory this process now takes.
 
     ``is_local``: the page lies on this network, and so may what it names.
     """
 
     forms: Sequence[Form]
-    metadata: Mapping[str, Any] | None
+    metadata: bytes | None
     memory: int
     is_local: bool
 
@@ -63,7 +63,8 @@ def find(url: str, folder: str) -> Found:
         parts = info.get("requested_formats") or [info] if kept.options.choice.wants else []
         forms = [_form(kept, part) for part in parts]
         further = metadata(kept, info, Path(folder))
-        return Found(_unlike(forms), further, memory(), _is_local(url, info))
+        kept_small = None if further is None else packed(further)
+        return Found(_unlike(forms), kept_small, memory(), _is_local(url, info))
 
 
 def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
