@@ -11,10 +11,9 @@ from typing import Any
 
 from av.packet import Packet
 
+from asyncv2d.nal_units import SEI, kind, size_length, units
 from asyncv2d.probe import Media, from_start, packets
 
-_SEI = 6
-_TYPE = 0x1F
 _MARK = b"x264 - core"
 
 
@@ -23,10 +22,9 @@ def build_note(media: Media) -> bytes:
     if media.video is None or media.probe.video is None or media.probe.video.codec != "h264":
         return b""
     context = media.video.codec_context
-    setup = context.extradata or b""
-    if "444" not in (context.pix_fmt or "") or setup[:1] != b"\1":
-        return b""  # the latter: start codes in place of lengths
-    length = (setup[4] & 3) + 1
+    length = size_length(context.extradata)
+    if "444" not in (context.pix_fmt or "") or not length:
+        return b""
     with from_start(media, media.video) as source:
         first = next(packets(media, source, source.streams[media.video.index]), None)
     return b"" if first is None else _note_in(bytes(first), length)
@@ -34,13 +32,9 @@ def build_note(media: Media) -> bytes:
 
 def _note_in(packet: bytes, length: int) -> bytes:
     """The unit that holds the note, with its size in ``length`` bytes before it."""
-    begin = 0
-    while begin + length < len(packet):
-        end = begin + length + int.from_bytes(packet[begin : begin + length], "big")
-        unit = packet[begin + length : end]
-        if unit[:1] and unit[0] & _TYPE == _SEI and _MARK in unit:
-            return packet[begin:end]
-        begin = end
+    for unit in units(packet, length):
+        if kind(unit) == SEI and _MARK in unit:
+            return len(unit).to_bytes(length, "big") + unit
     return b""
 
 

@@ -17,6 +17,7 @@ from asyncv2d.build_note import build_note, with_note
 from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex
 from asyncv2d.media import Clipper, Span
+from asyncv2d.nal_units import keyframe_test
 from asyncv2d.picture import Picture, PictureFile, restamp
 from asyncv2d.probe import Media, from_start, packets
 from asyncv2d.types import Blob, Body, Cause, ItemError
@@ -152,12 +153,13 @@ def _packets_of(
 ) -> Iterator[Packet[Any]]:
     """What is shown in ``span``, from its first keyframe on."""
     clock, begun = media.clock(stream), False
+    is_keyframe = keyframe_test(stream)
     for packet in packets(media, source, stream):
         if packet.size == 0 or packet.pts is None:
             continue
         start = clock.time(packet.pts)
         if start >= span.end - _ROUNDING:
             return  # what is decoded after it but shown before it needs it
-        if start >= span.start - _ROUNDING and (begun or packet.is_keyframe):
+        if start >= span.start - _ROUNDING and (begun or is_keyframe(packet)):
             begun = True
             yield packet

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from asyncv2d.nal_units import keyframe_test
 from asyncv2d.probe import Media, from_start, packets
 
 # Codecs of which every packet holds one frame and a decoder can be told to leave out a frame that
@@ -76,6 +77,7 @@ def read_index(media: Media) -> PacketIndex:
     if chosen is None or chosen.time_base is None:
         return PacketIndex(np.empty(0), np.empty(0, np.bool_), np.empty(0, np.int64), 0.0)
     clock, end = media.clock(chosen), 0.0
+    is_keyframe = keyframe_test(chosen)
     times: list[float] = []
     hidden: list[bool] = []
     keys: list[bool] = []
@@ -84,7 +86,7 @@ def read_index(media: Media) -> PacketIndex:
         for packet in packets(media, container, container.streams[chosen.index]):
             if packet.size == 0:
                 continue
-            keys.append(packet.is_keyframe)
+            keys.append(is_keyframe(packet))
             sizes.append(packet.size)
             hidden.append(packet.is_discard)
             times.append(float("nan") if packet.pts is None else clock.time(packet.pts))

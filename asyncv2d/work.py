@@ -146,7 +146,7 @@ class _Work:
         apart = self._sound is not media and plan.audio_format is None
         if work == "untouched" and (apart or self._task.assembled):
             work = "copied"  # into one file
-        if work == "copied" and not can_copy(media):
+        if work == "copied" and not (can_copy(media) and self._index.keyframes.any()):
             return "encoded"
         return work
 

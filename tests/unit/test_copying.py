@@ -12,6 +12,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
 
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.types import Cause, ItemError, Processed, Sample
@@ -311,3 +313,79 @@ def test_frames_in_avi_come_in_order(codec: str, b_frames: int, precision: str, 
     assert np.allclose(times, np.arange(len(found)) / 25, atol=1e-3)
     assert len(found) == sample.meta["receipt"]["frames"]
     assert len(found) == pytest.approx(28, abs=1 if precision == "exact" else 13)
+
+
+@cache
+def refreshed(container: str, b_frames: int) -> bytes:
+    """Six seconds with keyframes at 0 and 2.4 s, and marked places to begin at every 0.48 s."""
+    made, buffer = MadeVideo(scenes(3, 3), (160, 96), audio=None), io.BytesIO()
+    parameters = f"intra-refresh=1:keyint=12:threads=1:repeat-headers=1:bframes={b_frames}"
+    options = {"preset": "veryfast", "forced-idr": "1", "x264-params": parameters}
+    with av.open(buffer, "w", format=container) as output:
+        stream = output.add_stream("libx264", rate=25, options=options)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for number in range(len(made.frame_times)):
+            frame = VideoFrame.from_ndarray(made.picture(number), "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            if number == 60:
+                frame.pict_type = PictureType.I
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts"])
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize(
+    ("precision", "span", "first"),
+    [
+        ("low", [1.5, 2.3], 0),
+        ("low", [2.0, 3.6], 0),
+        ("low", [3.5, 4.5], 60),
+        ("low", [4.5, 99], 60),
+        ("keyframe_adjusted", [0, 3.5], 0),
+        ("keyframe_adjusted", [0.5, 99], 60),
+    ],
+)
+def test_with_intra_refresh_copies_begin_at_real_keyframes(
+    precision: str, span: list[float], first: int, container: str, b_frames: int, run: Run
+) -> None:
+    """Every frame of the receipt can be seen, from the first one on."""
+    data = refreshed(container, b_frames)
+    (sample,) = run(data, clipping(precision), [span]).samples
+    found, receipt = numbers(sample), sample.meta["receipt"]
+    last = 59 if span == [0, 3.5] else min(149, math.ceil(span[1] * 25 - 1e-6) - 1)
+    assert found == list(range(first, first + len(found)))
+    assert last - b_frames <= found[-1] <= last
+    assert receipt["frames"] == len(found)
+    assert receipt["real"] == pytest.approx((first / 25, (found[-1] + 1) / 25), abs=3e-2)
+
+
+@pytest.mark.parametrize("container", ["mp4", "mpegts"])
+def test_with_intra_refresh_there_may_be_no_keyframe_inside(container: str, run: Run) -> None:
+    """Then nothing is copied from between them."""
+    with pytest.raises(ItemError) as caught:
+        run(refreshed(container, 0), clipping("keyframe_adjusted"), [[0.1, 2.3], [2.5, 4.5]])
+    assert caught.value.cause is Cause.NO_CLIPS
+
+
+@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted"])
+def test_without_any_keyframe_clips_are_encoded(precision: str, run: Run) -> None:
+    """A recording that begins between keyframes is cut exactly, and the receipt says so."""
+    data, first = recorded_from(refreshed("mpegts", 0), 70)
+    (sample,) = run(data, clipping(precision), [[1.0, 2.0]]).samples
+    found = numbers(sample)
+    assert sample.meta["receipt"]["precision"] == "exact"
+    assert found == list(range(first + 25, first + 50))
+
+
+def recorded_from(data: bytes, number: int) -> tuple[bytes, int]:
+    """A transport stream from the tables before this picture on, and the first picture in it."""
+    starts = [
+        place
+        for place in range(0, len(data), 188)
+        if data[place + 1] & 0x5F == 0x41 and data[place + 2] == 0  # a PES packet begins, PID 0x100
+    ]
+    begin = data.rindex(b"\x47\x40\x11", 0, starts[number])
+    return data[begin:], sum(start < begin for start in starts)

@@ -255,6 +255,28 @@ def test_sound_alone_has_an_index_of_its_packets() -> None:
     assert len(index.shown) == pytest.approx(48000 / 1024, abs=2)
 
 
+@pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts", "flv"])
+@pytest.mark.parametrize(
+    ("structure", "count"),
+    [
+        ("h264, intra refresh", 1),
+        ("h264, intra refresh and b-frames", 1),
+        ("h264, b-frames over the border", FRAMES // GROUP),
+    ],
+)
+def test_keyframes_are_those_that_can_be_decoded_alone(
+    structure: str, count: int, container: str
+) -> None:
+    """Not those from which on pictures become right bit by bit; both are marked in the file."""
+    data = encoded(structure, container)
+    with av.open(io.BytesIO(data), "r") as file:
+        assert sum(packet.is_keyframe for packet in file.demux(video=0) if packet.size) > 3
+    with open_media(Blob.of(data)) as media:
+        index = read_index(media)
+    assert len(index.keyframe_times) == index.keyframes.sum() == count
+    assert index.keyframe_times[0] == index.shown[0]
+
+
 @pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts"])
 @pytest.mark.parametrize("structure", REFRESHED)
 def test_a_place_to_begin_that_leans_on_what_was_before_is_none(
