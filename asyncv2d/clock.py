@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+LONGEST_STILL = 600.0  # seconds: no frame is on the screen for longer
+
 
 class Clock:
     """Seconds of timestamps in units of ``base`` (seconds), counted from ``origin`` (seconds).

@@ -86,7 +86,7 @@ def _copy(
     media: Media, index: PacketIndex, asked: Span, span: Span, clipper: Clipper, note: bytes
 ) -> Copied:
     try:
-        copied = _attempt(media, index, span, note, seek=True)
+        copied = None if media.restarts else _attempt(media, index, span, note, seek=True)
         if copied is None or copied[1].start > span.start + _ROUNDING:
             # Some formats can only be read from the beginning.
             copied = _attempt(media, index, span, note, seek=False)

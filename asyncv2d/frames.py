@@ -12,8 +12,9 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from asyncv2d.clock import LONGEST_STILL
 from asyncv2d.index import Effort, GapError
-from asyncv2d.probe import LONGEST_STILL, Media, packets
+from asyncv2d.probe import Media, packets
 from asyncv2d.types import Cause, ItemError
 
 

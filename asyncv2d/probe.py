@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,7 +17,8 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from asyncv2d.clock import Clock
+from asyncv2d.clock import LONGEST_STILL, Clock
+from asyncv2d.continuity import FORMATS, Continuity
 from asyncv2d.headers import headers, is_known
 from asyncv2d.media import AudioInfo, Probe, Size, VideoInfo
 from asyncv2d.truncation import is_truncated, looks_like_media
@@ -32,7 +33,6 @@ _BEFORE_ALL = -(1 << 40)  # in a stream's own units: some streams begin before t
 _SNIFF_BYTES = 192
 _MOST_PRIMING = Fraction(-1)
 _UNKNOWN_RATE = Fraction(25)
-LONGEST_STILL = 600.0  # seconds: no frame is on the screen for longer
 _UNKNOWN_TIME_BASE = Fraction(1, av.time_base)
 
 
@@ -48,7 +48,8 @@ class Media:
     """An open file with its chosen streams. ``origin`` is the time at which its clock starts.
 
     The origin is taken off all times, so a recording whose first timestamp is far from zero starts
-    at 0 here, as in a player.
+    at 0 here, as in a player. Where the clock starts anew later on, time goes on; ``restarts`` is
+    not empty once such a place was read, and then places cannot be found by their time.
     """
 
     body: Body
@@ -61,6 +62,7 @@ class Media:
     keeps_damaged: bool = False
     counter: Counter = field(default_factory=Counter)
     damage: list[str] = field(default_factory=list)
+    restarts: set[int] = field(default_factory=set)
 
     @property
     def harm(self) -> Cause:
@@ -154,23 +156,41 @@ def packets(media: Media, container: InputContainer, *streams: Stream) -> Iterat
     keep damaged files.
     """
     partial: Packet[Any] | None = None
+    try:
+        for packet in _whole_packets(media, _in_time(media, container, streams)):
+            if partial is not None and packet.size:
+                yield partial  # only in the middle of a file it is the decoder's to judge
+                partial = None
+            if packet.is_corrupt:
+                partial = packet
+                continue
+            if partial is not None:
+                media.damaged(ItemError(Cause.TRUNCATED, "the file ends within a packet"))
+                partial = None
+            yield packet
+    except av.FFmpegError as error:
+        media.damaged(ItemError(media.harm, f"reading stopped: {error.strerror}"))
+
+
+def _in_time(
+    media: Media, container: InputContainer, streams: Sequence[Stream]
+) -> Iterator[Packet[Any]]:
+    """The packets of these streams, in the file's order, with times that go on to its end."""
+    if container.format.name not in FORMATS:
+        return _demuxed(container, streams)
+    leading = [stream.index for stream in (media.video, media.audio) if stream is not None]
+    wanted = {stream.index for stream in streams}
+    every = [container.streams[number] for number in wanted.union(leading)]
+    followed = Continuity(leading, media.restarts).follow(_demuxed(container, every))
+    return (packet for packet in followed if packet.stream_index in wanted)
+
+
+def _demuxed(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Any]]:
     while True:
         try:
-            for packet in _whole_packets(media, container.demux(*streams)):
-                if partial is not None and packet.size:
-                    yield partial  # only in the middle of a file it is the decoder's to judge
-                    partial = None
-                if packet.is_corrupt:
-                    partial = packet
-                    continue
-                if partial is not None:
-                    media.damaged(ItemError(Cause.TRUNCATED, "the file ends within a packet"))
-                    partial = None
-                yield packet
+            yield from container.demux(*streams)
         except IndexError:  # PyAV, when a new stream begins in the middle; it can simply go on
             continue
-        except av.FFmpegError as error:
-            media.damaged(ItemError(media.harm, f"reading stopped: {error.strerror}"))
         return
 
 

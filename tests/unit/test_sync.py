@@ -154,3 +154,17 @@ def test_a_whole_video_stays_together(job: str, run: Run) -> None:
     (sample,) = run(file("b-frames"), {**JOBS[job], **size}, encoder=FAST).samples
     for change in (tone_change(sample.parts["mp4"]), picture_change(sample, made)):
         assert change == pytest.approx(made.cut_times[0], abs=NEAR)
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("start", [0.0, 36_000.0])
+def test_sound_and_picture_stay_together_where_the_clock_starts_anew(
+    job: str, start: float, run: Run
+) -> None:
+    """What comes after is moved by one time, though the sound before ended later or earlier."""
+    made = two_tones(container="mpegts", b_frames=2, start=start)
+    before = MadeVideo(scenes(1.03), (64, 48), container="mpegts", keyframe_interval=8)
+    for sample in run(before.data() + made.data(), JOBS[job], [(0.5, 2.95), (1.7, 2.95)]).samples:
+        change = tone_change(sample.parts["mp4"])
+        assert abs(change - picture_change(sample, made)) < NEAR
+        assert change == pytest.approx(1.04 + 1.52 - sample.meta["receipt"]["real"][0], abs=0.1)
