@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from asyncv2d.media import FilterStep, Size, VideoFilter
+from asyncv2d.media import ExactSize, FilterStep, Scaler, Size, VideoFilter
 
 _RGB = 0  # AVCOL_SPC_RGB
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -44,32 +45,70 @@ class FilterChain:
         return self._graph.vpull()
 
     def _build(self, frame: VideoFrame) -> Graph:
-        size = _square_size(frame, self._aspect)
-        steps = [*_upright(frame.rotation)]
-        if size != _rotated(Size(frame.width, frame.height), frame.rotation) or not self._filters:
-            size = Size(_even(size.width), _even(size.height))
-            steps.append(FilterStep("scale", f"{size.width}:{size.height}"))
-        for video_filter in self._filters:
-            size, added = video_filter.steps(size)
-            steps.extend(added)
-        even = Size(_even(size.width), _even(size.height))
+        size, filtered = filter_steps(self._filters, *_sizes(frame, self._aspect))
+        steps = [*_upright(frame.rotation), *filtered]
+        even = Size(_even_below(size.width), _even_below(size.height))
         self.size = self.size or even
         if size != self.size:
-            steps.append(FilterStep("scale", f"{self.size.width}:{self.size.height}"))
+            steps.append(_scale(self.size))
         return _graph(frame, steps, self._pixel_format)
 
 
-def _even(length: int) -> int:
+def filter_steps(
+    filters: Sequence[VideoFilter], stored: Size, seen: ExactSize
+) -> tuple[Size, Sequence[FilterStep]]:
+    """The size that ``filters`` give an upright picture, and the steps that do it.
+
+    It is ``stored`` in pixels that may not be square. The first scale makes them so: every further
+    one would blur the picture, and round its aspect once more.
+    """
+    size, steps = stored, list[FilterStep]()
+    for video_filter in filters:
+        wanted = video_filter.scaled(seen) if isinstance(video_filter, Scaler) else None
+        if wanted is None and seen != _exact(size):
+            wanted = _square(seen)
+        if wanted is not None:
+            size = wanted
+            steps.append(_scale(size))
+        size, added = video_filter.steps(size)
+        steps.extend(added)
+        seen = _exact(size)
+    if not filters:
+        size = _square(seen)
+        steps.append(_scale(size))
+    return size, steps
+
+
+def _sizes(frame: VideoFrame, aspect: Fraction) -> tuple[Size, ExactSize]:
+    """The frame's size once upright: in pixels of ``aspect``, and with those made square."""
+    width, height = frame.width, frame.height
+    seen = seen_size(Size(width, height), aspect)
+    if frame.rotation in (90, -90, 270, -270):
+        return Size(height, width), ExactSize(seen.height, seen.width)
+    return Size(width, height), seen
+
+
+def seen_size(stored: Size, aspect: Fraction) -> ExactSize:
+    """The size of a picture whose pixels, of ``aspect``, are made square by widening them."""
+    return ExactSize(stored.width * aspect, Fraction(stored.height))
+
+
+def _exact(size: Size) -> ExactSize:
+    return ExactSize(Fraction(size.width), Fraction(size.height))
+
+
+def _square(seen: ExactSize) -> Size:
+    """The even size that is nearest to ``seen``; the smaller one of two."""
+    width, height = (max(2, 2 * math.ceil((length - 1) / 2)) for length in seen)
+    return Size(width, height)
+
+
+def _even_below(length: int) -> int:
     return max(2, length - length % 2)
 
 
-def _square_size(frame: VideoFrame, aspect: Fraction) -> Size:
-    """The frame's size once upright and with its pixels made square by widening."""
-    return _rotated(Size(max(1, round(frame.width * aspect)), frame.height), frame.rotation)
-
-
-def _rotated(size: Size, rotation: int) -> Size:
-    return Size(size.height, size.width) if rotation in (90, -90, 270, -270) else size
+def _scale(size: Size) -> FilterStep:
+    return FilterStep("scale", f"{size.width}:{size.height}")
 
 
 def _upright(rotation: int) -> Sequence[FilterStep]:

@@ -41,6 +41,13 @@ class Size(NamedTuple):
     height: int
 
 
+class ExactSize(NamedTuple):
+    """Width and height at which a picture is to be seen: in square pixels, and not rounded."""
+
+    width: Fraction
+    height: Fraction
+
+
 class FilterStep(NamedTuple):
     """One FFmpeg filter of a chain with its arguments, such as ``("crop", "224:224")``."""
 
@@ -157,6 +164,17 @@ class VideoFilter(Protocol):
 
     def steps(self, size: Size) -> tuple[Size, Sequence[FilterStep]]:
         """For pictures of ``size``: the filters to apply and the size they give."""
+
+
+@runtime_checkable
+class Scaler(VideoFilter, Protocol):
+    """Role: a filter that scales the picture before its steps.
+
+    The engine does it, straight from the pixels that are stored, which need not be square.
+    """
+
+    def scaled(self, size: ExactSize) -> Size | None:
+        """For a picture to be seen in ``size``: the size in pixels to give it; None: its own."""
 
 
 @runtime_checkable

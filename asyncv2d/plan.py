@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal, TypeVar
 
 from asyncv2d.codecs import AUDIO_FORMATS, VIDEO_SOUND, AudioFormat, Encoder
+from asyncv2d.filter_chain import filter_steps, seen_size
 from asyncv2d.media import (
     Clipper,
     CutDetector,
@@ -15,11 +16,11 @@ from asyncv2d.media import (
     ImageFormat,
     Pacer,
     Precision,
-    Size,
     SoundShaper,
     Span,
     StillPicker,
     VideoFilter,
+    VideoInfo,
 )
 from asyncv2d.sound import SoundShape
 from asyncv2d.types import Modality, UserError
@@ -146,14 +147,14 @@ class Plan:
             return "encoded" if self.clipper.precision == "exact" else "copied"
         return "untouched" if self.shaper is None else "copied"
 
-    def most_open(self, size: Size) -> int:
-        """How many clips of a video of ``size`` may be in the making at a time.
+    def most_open(self, video: VideoInfo) -> int:
+        """How many clips of a video may be in the making at a time.
 
         An encoder holds the frames it looks ahead at, so a thousand clips that overlap would not
         fit into memory.
         """
-        for video_filter in self.filters:
-            size, _ = video_filter.steps(size)
+        seen = seen_size(video.size, video.sample_aspect_ratio)
+        size, _ = filter_steps(self.filters, video.size, seen)
         frame = size.width * size.height * 3 // 2
         return max(1, _OPEN_BYTES // (_ENCODER_BYTES + _HELD_FRAMES * frame))
 

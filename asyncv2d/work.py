@@ -192,7 +192,7 @@ class _Work:
         video = self._media.probe.video
         if spans is None or video is None:
             return [None]
-        return in_groups(spans, self._plan.most_open(video.size))
+        return in_groups(spans, self._plan.most_open(video))
 
     def _making(self, work: PictureWork, spans: Sequence[Span] | None) -> Making:
         stills = self._plan.stills

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ VIDEOS = {
     "plain": MadeVideo(scenes(1, 1)),
     "uneven": MadeVideo(scenes(1, 1), uneven=True, b_frames=2, container="matroska"),
     "silent": MadeVideo(scenes(1, 1), audio=None, pixel_format="yuv444p"),
+    "wide pixels": MadeVideo(scenes(1, 1), (90, 96), pixel_aspect=Fraction(16, 15)),
     "rotated": MadeVideo(scenes(1, 1), (120, 160), rotation=90),
     "one-frame": MadeVideo(scenes(0.04), audio=None),
 }

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from asyncv2d.media import FilterStep, Size
+from asyncv2d.media import ExactSize, FilterStep, Size
 from asyncv2d.ports import Settings
 
 Mode = Literal["scale", "crop", "pad"]
@@ -79,15 +79,24 @@ class ResolutionSubsampler(Settings):
     def _width(self) -> int:
         return self.video_size if self.video_size >= 0 else self.width
 
+    def scaled(self, size: ExactSize) -> Size | None:
+        """The size that ``scale`` gives; None where it leaves the picture as it is."""
+        if "scale" not in self.resize_mode:
+            return None
+        width, height = float(size.width), float(size.height)
+        factor = self._factor(width, height)
+        if factor > 1 and not self.upscale:
+            return None
+        if self.area is not None and factor == self._area_factor(width, height):
+            return Size(_even_below(width * factor), _even_below(height * factor))
+        return Size(_even(width * factor), _even(height * factor))
+
     def steps(self, size: Size) -> tuple[Size, Sequence[FilterStep]]:
-        """The filters that bring a picture of ``size`` to the asked size, and that size."""
+        """The filters that crop and pad a picture that was scaled to ``size``, and its new size."""
         changes = list(self._changes(size))
         return (changes[-1][1] if changes else size), [step for step, _ in changes]
 
     def _changes(self, size: Size) -> Iterator[tuple[FilterStep, Size]]:
-        if "scale" in self.resize_mode:
-            size = self._scaled(size)
-            yield FilterStep("scale", f"{size.width}:{size.height}"), size
         if "crop" in self.resize_mode:
             cropped = Size(min(size.width, self._width), min(size.height, self._height))
             if cropped != size:
@@ -99,28 +108,20 @@ class ResolutionSubsampler(Settings):
                 size = padded
                 yield FilterStep("pad", f"{size.width}:{size.height}:(ow-iw)/2:(oh-ih)/2"), size
 
-    def _scaled(self, size: Size) -> Size:
-        factor = self._factor(size)
-        if factor > 1 and not self.upscale:
-            return size
-        if self.area is not None and factor == self._area_factor(size):
-            return Size(_even_below(size.width * factor), _even_below(size.height * factor))
-        return Size(_even(size.width * factor), _even(size.height * factor))
-
-    def _factor(self, size: Size) -> float:
-        """How much larger the picture becomes."""
+    def _factor(self, width: float, height: float) -> float:
+        """How much larger a picture of this size becomes."""
         bounds = []
         if self.shortest_side is not None:
-            bounds.append(self.shortest_side / min(size))
+            bounds.append(self.shortest_side / min(width, height))
         if self.area is not None:
-            bounds.append(self._area_factor(size))
+            bounds.append(self._area_factor(width, height))
         if bounds:
             return min(bounds)
-        return self._height / size.height if self._height > 0 else self._width / size.width
+        return self._height / height if self._height > 0 else self._width / width
 
-    def _area_factor(self, size: Size) -> float:
+    def _area_factor(self, width: float, height: float) -> float:
         assert self.area is not None
-        return math.sqrt(self.area / (size.width * size.height))
+        return math.sqrt(self.area / (width * height))
 
 
 def _even(length: float) -> int:
