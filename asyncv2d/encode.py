@@ -64,7 +64,6 @@ class PictureEncoder:
     """
 
     def __init__(self, first: VideoFrame, timing: Timing, settings: Encoder) -> None:
-        self._has_constant_rate = timing.rate is not None
         self._packets: list[Packet[Any]] = []
         self._file = PictureFile()
         self._clock = timing.clock
@@ -92,11 +91,7 @@ class PictureEncoder:
     def finish(self, end: int) -> Picture:
         """The picture, whose last frame is shown until tick ``end``; frees the encoder."""
         self._encode(None)
-        if self._has_constant_rate:
-            for packet in self._packets:  # encoders other than x264 leave that out
-                packet.duration = 1
-        else:
-            restamp(self._packets, end)
+        restamp(self._packets, end)
         picture = self._file.finish(self._stream, self._packets)
         del self._stream, self._file, self._packets
         return picture

@@ -71,9 +71,9 @@ def restamp(packets: Sequence[Packet[Any]], end: int) -> None:
 
     ``packets`` come in the order of decoding; the last picture is shown until ``end``, in the unit
     of their times. Encoders take the first gap between pictures for the delay of decoding, which
-    may be seconds, and give the last one the length of one at the nominal rate; files have lengths
-    of a millisecond, or none. Here decoding lasts just as long as showing does, so all durations in
-    the file agree.
+    may be seconds, and give the last one the length of one at the nominal rate, or none; what x265
+    says of a single one comes from memory it never wrote. Files have lengths of a millisecond, or
+    none. Here decoding lasts just as long as showing does, so all durations in the file agree.
     """
     shown = sorted(packet.pts or 0 for packet in packets)
     places = {time: place for place, time in enumerate(shown)}

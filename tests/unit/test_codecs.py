@@ -100,6 +100,23 @@ def test_the_same_frames_give_the_same_bytes(codec: str) -> None:
     assert encoded_anew(codec=codec) == encoded(codec=codec)
 
 
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_frames_are_decoded_in_good_time(count: int, codec: str) -> None:
+    """No frame is decoded after it is shown, nor long before, however often it is tried."""
+    settings, timing = Encoder.model_validate({"codec": codec}), Timing(Fraction(5), Fraction(25))
+    for _ in range(60 if codec == "h265" else 1):
+        pictures = (VideoFrame.from_ndarray(MADE.picture(n), "rgb24") for n in range(count))
+        frames = [picture.reformat(format="yuv420p") for picture in pictures]
+        encoder = PictureEncoder(frames[0], timing, settings)
+        for tick, frame in enumerate(frames):
+            encoder.encode(frame, tick)
+        stamps = encoder.finish(count).stamps
+        assert sorted(stamp.pts or 0 for stamp in stamps) == list(range(count))
+        assert all(-count < (stamp.dts or 0) <= (stamp.pts or 0) for stamp in stamps)
+        assert {stamp.duration for stamp in stamps} == {1}
+
+
 @pytest.mark.parametrize(("codec", "pixel_format"), PIXEL_FORMATS)
 def test_every_pixel_format_is_written(codec: str, pixel_format: str) -> None:
     """Pixels are stored as asked, in each codec that has such pixels."""
