@@ -22,7 +22,7 @@ class _VideoCodec(NamedTuple):
     """An encoder of FFmpeg: its name, its defaults, and what it takes.
 
     ``fixed`` options give one thread, since parallelism is across videos, and the same bytes on
-    every run and machine.
+    every run and machine. ``highest_rate`` is in frames a second.
     """
 
     encoder: str
@@ -34,6 +34,7 @@ class _VideoCodec(NamedTuple):
     pixel_formats: tuple[PixelFormat, ...]
     fixed: Mapping[str, str]
     tag: str | None = None
+    highest_rate: int = 1000
 
 
 # cpu-independent: x264's AVX-512 code for macroblock trees reads memory it never wrote, so without
@@ -85,6 +86,7 @@ _VIDEO_CODECS: Mapping[str, _VideoCodec] = {
         preset_option="preset",
         pixel_formats=("yuv420p", "yuv420p10le"),
         fixed={"svtav1-params": "lp=1"},
+        highest_rate=240,  # SVT-AV1 refuses more
     ),
 }
 
@@ -136,6 +138,11 @@ class Encoder(Settings):
     def tag(self) -> str | None:
         """The picture's codec tag in MP4, where FFmpeg's choice is not the usual one."""
         return _VIDEO_CODECS[self.codec].tag
+
+    @property
+    def highest_rate(self) -> int:
+        """The most frames a second that the picture's encoder can be told; it takes more."""
+        return _VIDEO_CODECS[self.codec].highest_rate
 
     @property
     def options(self) -> dict[str, str]:

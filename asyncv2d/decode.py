@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,6 +25,8 @@ from asyncv2d.stills import STILL_ROUNDING, StillTake
 from asyncv2d.take import TICK_ROUNDING, Studio, Take
 from asyncv2d.types import ItemError
 
+# Where frames may come at any millisecond, headers call that the rate: 1000, or even 90000.
+_PLAUSIBLE_RATE = 240
 _FUZZ = 1e-6  # seconds: nearer than this to a frame's time, it or the one before may be shown
 AnyTake = Take | StillTake
 T = TypeVar("T", Take, StillTake)
@@ -207,7 +210,7 @@ def _still_moments(plan: Plan, making: Making, span: Span) -> Sequence[float]:
 def _schedule(media: Media, plan: Plan, making: Making) -> Schedule[Any]:
     if making.work == "stills":
         return _chosen_schedule(plan, making, _still_opener(media, plan, making))
-    return _chosen_schedule(plan, making, _take_opener(media, plan))
+    return _chosen_schedule(plan, making, _take_opener(media, plan, making.index))
 
 
 def _chosen_schedule(plan: Plan, making: Making, open_take: OpenTake[T]) -> Schedule[T]:
@@ -219,14 +222,21 @@ def _chosen_schedule(plan: Plan, making: Making, open_take: OpenTake[T]) -> Sche
     return KnownSpans([_WHOLE], WholeSpans(), open_take)
 
 
-def _take_opener(media: Media, plan: Plan) -> OpenTake[Take]:
+def _take_opener(media: Media, plan: Plan, index: PacketIndex) -> OpenTake[Take]:
     assert media.probe.video is not None
     video = media.probe.video
     encoder = plan.output.encoder
     chain = FilterChain(plan.filters, video.sample_aspect_ratio, encoder.pixel_format)
-    timing = Timing(rate=plan.rate, source_rate=video.rate)
+    timing = Timing(rate=plan.rate, source_rate=_source_rate(video.rate, index))
     studio = Studio(timing, encoder, _LastView(chain), plan.clipper.keeps)
     return lambda span: Take(span, studio)
+
+
+def _source_rate(said: Fraction, index: PacketIndex) -> Fraction:
+    """Frames a second: what the header says, or the average where that cannot be."""
+    if said <= _PLAUSIBLE_RATE or index.rate is None:
+        return said
+    return Fraction(index.rate).limit_denominator(1_000_000)
 
 
 def _still_opener(media: Media, plan: Plan, making: Making) -> OpenTake[StillTake]:

@@ -52,7 +52,7 @@ class Timing:
 
     @property
     def nominal_rate(self) -> Fraction:
-        """Frames a second to tell the encoder."""
+        """Frames a second to tell the encoder, which goes by the timestamps all the same."""
         return self.rate or self.source_rate
 
 
@@ -101,7 +101,8 @@ def _open_encoder(
     file: OutputContainer, first: VideoFrame, timing: Timing, settings: Encoder
 ) -> VideoStream:
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells all to stderr, past FFmpeg's log
-    stream = file.add_stream(settings.name, rate=timing.nominal_rate, options=settings.options)
+    rate = min(timing.nominal_rate, Fraction(settings.highest_rate))
+    stream = file.add_stream(settings.name, rate=rate, options=settings.options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = first.width, first.height
     stream.pix_fmt = settings.pixel_format

@@ -62,6 +62,13 @@ class PacketIndex:
         return float(shown[following]) if following < len(shown) else self.end
 
     @property
+    def rate(self) -> float | None:
+        """Frames a second on average; None where that is not known."""
+        shown = self.shown
+        seconds = self.end - float(shown[0]) if len(shown) else 0.0
+        return len(shown) / seconds if seconds > 0 else None
+
+    @property
     def keyframe_times(self) -> list[float]:
         """Presentation times of the keyframes, in order."""
         times = self.times[self.keyframes]

@@ -329,8 +329,68 @@ def test_what_the_encoder_does_not_take(run: Run) -> None:
     with pytest.raises(ItemError) as caught:
         run(
             MadeVideo(scenes(0.2)).data(),
-            {"Frame": {"frame_rate": 400}},
-            encoder=Encoder(codec="av1"),
+            {"Resolution": {"resize_mode": "crop", "video_size": 8}, "Frame": {"frame_rate": 5}},
+            encoder=Encoder(codec="h265"),
         )
     assert caught.value.cause is Cause.CANNOT_ENCODE
-    assert caught.value.detail == "libsvtav1: 160 × 120, 400 fps: Invalid argument"
+    assert caught.value.detail == "libx265: 8 × 8, 5 fps: Invalid argument"
+
+
+MILLISECOND = Fraction(1, 1000)
+# Container, codec, unit of time, when frames come. The header calls the unit the rate.
+BY_THE_MILLISECOND = {
+    "even": ("matroska", "libx264", MILLISECOND, [round(n * 1000 / 30) for n in range(20)]),
+    "uneven": ("webm", "libvpx", MILLISECOND, [0, 16, 33, 133, 138, 438, 439, 440, 2000]),
+    "flash": ("flv", "flv", MILLISECOND, [0, 40, 81, 120]),
+    "slow": ("matroska", "libx264", MILLISECOND, [0, 10_000, 20_000, 41_000]),
+    "in a burst": ("matroska", "libx264", MILLISECOND, list(range(20))),
+    "one frame": ("webm", "libvpx", MILLISECOND, [0]),
+    "avi": ("avi", "mpeg4", MILLISECOND, [0, 40, 80, 120]),
+    "high speed": ("mp4", "libx264", Fraction(1, 480), list(range(30))),
+    "next to no time": ("matroska", "ffv1", Fraction(1, 90_000), [0, 90, 180, 270, 9_000]),
+    "ten seconds each": ("mp4", "libx264", Fraction(10), [0, 1, 2]),
+}
+
+
+@cache
+def by_the_millisecond(name: str) -> bytes:
+    """A video whose header says that there is a frame at every unit of time."""
+    container, codec, unit, ticks = BY_THE_MILLISECOND[name]
+    made, buffer = MadeVideo(scenes(1, 1), (64, 48)), io.BytesIO()
+    with av.open(buffer, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=1 / unit)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = unit
+        stream.codec_context.max_b_frames = 0
+        for number, tick in enumerate(ticks):
+            frame = VideoFrame.from_ndarray(made.picture(number), "rgb24")
+            frame.pts, frame.time_base = tick, unit
+            output.mux(stream.encode(frame.reformat(format="yuv420p")))
+        output.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "vp9", "av1"])
+@pytest.mark.parametrize("name", BY_THE_MILLISECOND)
+def test_no_rate_that_a_header_says_is_refused(name: str, codec: Any, run: Run) -> None:
+    """Every encoder takes the video, and frames are shown when they were."""
+    _, _, unit, ticks = BY_THE_MILLISECOND[name]
+    (sample,) = run(
+        by_the_millisecond(name), EXACT, [[0, 1000]], encoder=Encoder(codec=codec)
+    ).samples
+    shown = frames(sample.parts["mp4"].read())
+    times = [frame.time or 0.0 for frame in shown]
+    assert times == pytest.approx([float(tick * unit) for tick in ticks], abs=1e-3)
+    assert [read_number(frame.to_ndarray(format="gray")) for frame in shown] == [*range(len(ticks))]
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "vp9", "av1"])
+@pytest.mark.parametrize(("rate", "count"), [("1/100", 1), ("1/10", 1), (241, 241), (1000, 1000)])
+def test_every_rate_that_may_be_asked_for(rate: Any, count: int, codec: Any, run: Run) -> None:
+    """Is that of the file, however low or high."""
+    data = MadeVideo(scenes(1), (64, 48), audio=None).data()
+    (sample,) = run(data, {"Frame": {"frame_rate": rate}}, encoder=Encoder(codec=codec)).samples
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as file:
+        assert file.streams.video[0].average_rate == Fraction(rate)
+        assert len(list(file.decode(video=0))) == count
