@@ -21,8 +21,9 @@ from asyncv2d.types import Cause, ItemError
 
 _RGB = 0  # AVCOL_SPC_RGB
 # What encoders raise where they take no such picture; anything else is a bug, or no memory.
-_REFUSALS = (av.ArgumentError, av.ExternalError)
+_REFUSALS = (av.ArgumentError, av.ExternalError, av.InvalidDataError)
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
+_LONGEST_SIDE = (1 << 16) - 1  # pixels, as MP4 stores it
 _VARIABLE_RATE_CLOCK = Fraction(1, 90000)
 
 
@@ -61,6 +62,7 @@ class PictureEncoder:
 
     The sound is known only after the whole video was decoded. A finished picture waits for it
     without its encoder, so that a video with hundreds of clips does not keep hundreds of them open.
+    Raises ItemError (cannot_encode) where the file cannot hold a picture of its size.
     """
 
     def __init__(self, first: VideoFrame, timing: Timing, settings: Encoder) -> None:
@@ -70,6 +72,8 @@ class PictureEncoder:
         self._what = (
             f"{settings.name}: {first.width} × {first.height}, {float(timing.nominal_rate):.6g} fps"
         )
+        if max(first.width, first.height) > _LONGEST_SIDE:
+            raise ItemError(Cause.CANNOT_ENCODE, f"{self._what}: mp4 holds no such size")
         self._stream = _open_encoder(self._file.container, first, timing, settings)
 
     def encode(self, frame: VideoFrame, tick: int) -> None:

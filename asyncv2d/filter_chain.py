@@ -10,9 +10,12 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from asyncv2d.media import ExactSize, FilterStep, Scaler, Size, VideoFilter
+from asyncv2d.types import Cause, ItemError
 
 _RGB = 0  # AVCOL_SPC_RGB
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
+# FFmpeg holds no picture of more, counted with so much beside and below.
+_MOST_PIXELS, _PADDING = 1 << 28, 128
 
 
 class FilterChain:
@@ -34,7 +37,10 @@ class FilterChain:
         self.size: Size | None = None
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
-        """The filtered frame; its timestamps have no meaning."""
+        """The filtered frame; its timestamps have no meaning.
+
+        Raises ItemError (cannot_encode) where it would be too large.
+        """
         colours = frame.colorspace, frame.color_range
         shape = (frame.width, frame.height, frame.format.name, frame.rotation, *colours)
         if shape != self._shape:
@@ -60,7 +66,8 @@ def filter_steps(
     """The size that ``filters`` give an upright picture, and the steps that do it.
 
     It is ``stored`` in pixels that may not be square. The first scale makes them so: every further
-    one would blur the picture, and round its aspect once more.
+    one would blur the picture, and round its aspect once more. Raises ItemError (cannot_encode)
+    where it would become so large that nothing can hold it.
     """
     size, steps = stored, list[FilterStep]()
     for video_filter in filters:
@@ -108,6 +115,9 @@ def _even_below(length: int) -> int:
 
 
 def _scale(size: Size) -> FilterStep:
+    padded = (size.width + _PADDING) * (size.height + _PADDING)
+    if padded >= _MOST_PIXELS:
+        raise ItemError(Cause.CANNOT_ENCODE, f"{size.width} × {size.height} pixels are too many")
     return FilterStep("scale", f"{size.width}:{size.height}")
 
 

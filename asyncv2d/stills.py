@@ -8,6 +8,7 @@ import cv2
 from av.video.frame import VideoFrame
 
 from asyncv2d.media import ImageFormat, Span
+from asyncv2d.types import Cause, ItemError
 
 STILL_ROUNDING = 1e-3  # seconds: a frame that comes so little after a moment counts for it
 _QUALITY = {
@@ -15,6 +16,8 @@ _QUALITY = {
     "png": [],
     "webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
 }
+
+_LONGEST_SIDE = {"jpg": 65_500, "png": 1_000_000, "webp": 16_383}  # in pixels
 
 
 class StillTake:
@@ -64,7 +67,13 @@ class StillTake:
 
 
 def encode_image(frame: VideoFrame, image_format: ImageFormat) -> bytes:
-    """A frame in BGR as the bytes of an image file."""
+    """A frame in BGR as the bytes of an image file.
+
+    Raises ItemError (cannot_encode) where the format holds none of its size.
+    """
+    if max(frame.width, frame.height) > _LONGEST_SIDE[image_format]:
+        detail = f"{image_format}: {frame.width} × {frame.height} is too large"
+        raise ItemError(Cause.CANNOT_ENCODE, detail)
     pixels = frame.to_ndarray(format="bgr24")
     done, data = cv2.imencode(f".{image_format}", pixels, _QUALITY[image_format])
     assert done

@@ -324,16 +324,34 @@ def test_sound_does_not_change_how_long_the_picture_lasts(
     assert found == pytest.approx(length, abs=0.021)
 
 
-def test_what_the_encoder_does_not_take(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("settings", "codec", "says"),
+    [
+        ({"resize_mode": "crop", "video_size": 8}, "h265", "libx265: 8 × 2, 5 fps: Invalid"),
+        ({"resize_mode": "crop", "video_size": 2}, "av1", "libsvtav1: 2 × 2, 5 fps: Invalid"),
+        ({"resize_mode": "scale", "height": 254}, "h264", "libx264: 65024 × 254, 5 fps: Generic"),
+        ({"resize_mode": "scale", "height": 256}, "av1", "libsvtav1: 65536 × 256, 5 fps: mp4"),
+        ({"resize_mode": "scale", "height": 2048}, "vp9", "524288 × 2048 pixels are too many"),
+    ],
+)
+def test_what_the_encoder_does_not_take(
+    settings: dict[str, Any], codec: Any, says: str, run: Run
+) -> None:
     """Is said with the encoder's name, and what it was asked for."""
-    with pytest.raises(ItemError) as caught:
+    data = MadeVideo(scenes(0.2), (512, 2), codec="ffv1", container="matroska", audio=None).data()
+    with pytest.raises(ItemError, match=says) as caught:
         run(
-            MadeVideo(scenes(0.2)).data(),
-            {"Resolution": {"resize_mode": "crop", "video_size": 8}, "Frame": {"frame_rate": 5}},
-            encoder=Encoder(codec="h265"),
+            data, {"Resolution": settings, "Frame": {"frame_rate": 5}}, encoder=Encoder(codec=codec)
         )
     assert caught.value.cause is Cause.CANNOT_ENCODE
-    assert caught.value.detail == "libx265: 8 × 8, 5 fps: Invalid argument"
+
+
+def test_a_picture_may_be_wide_until_it_is_cropped(run: Run) -> None:
+    """What counts is the size that is encoded."""
+    data = MadeVideo(scenes(0.2), (512, 2), codec="ffv1", container="matroska", audio=None).data()
+    settings = {"resize_mode": "scale,crop", "height": 512, "width": 64}
+    (sample,) = run(data, {"Resolution": settings, "Frame": {"frame_rate": 5}}).samples
+    assert {(one.width, one.height) for one in frames(sample.parts["mp4"].read())} == {(64, 512)}
 
 
 MILLISECOND = Fraction(1, 1000)

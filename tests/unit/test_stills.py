@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.media import ImageFormat, Span
 from asyncv2d.stills import STILL_ROUNDING, StillTake, encode_image
+from asyncv2d.types import Cause, ItemError
 
 MADE = MadeVideo(scenes(1, 1), (64, 48))
 FRAMES = [VideoFrame.from_ndarray(MADE.picture(number), "rgb24") for number in range(50)]
@@ -108,3 +109,14 @@ def test_an_image_is_of_its_format(image_format: ImageFormat) -> None:
     difference = np.abs(image(data)[:, :, ::-1].astype(int) - MADE.picture(30).astype(int))
     assert difference.mean() < 6
     assert image_format != "png" or not difference.any()
+
+
+@pytest.mark.parametrize(("image_format", "longest"), [("jpg", 65_500), ("webp", 16_383)])
+def test_an_image_may_be_too_large_for_its_format(image_format: ImageFormat, longest: int) -> None:
+    """Then that is said; PNG takes what others do not."""
+    wide, wider = (VideoFrame(longest + more, 2, "bgr24") for more in (0, 1))
+    assert encode_image(wide, image_format)
+    assert encode_image(wider, "png")
+    with pytest.raises(ItemError, match=f"{image_format}: {longest + 1} × 2") as caught:
+        encode_image(wider, image_format)
+    assert caught.value.cause is Cause.CANNOT_ENCODE

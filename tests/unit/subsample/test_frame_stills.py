@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,14 @@ def test_images_are_resized_and_upright(run: Run) -> None:
     (resized,) = run(data, {**size, **job("first_frame")}).samples
     assert pixels(resized).shape == (96, 96, 3)
     assert read_number(pixels(resized)) == 0
+
+
+def test_images_have_square_pixels(run: Run) -> None:
+    """A picture of wide pixels is as wide as a player shows it, though nothing sets its size."""
+    data = MadeVideo(scenes(0.4), (48, 60), pixel_aspect=Fraction(16, 15), audio=None).data()
+    (image,) = run(data, job("first_frame")).samples
+    assert pixels(image).shape == (60, 52, 3)  # 51.2 is to be seen, which is nearest to 52
+    assert read_number(pixels(image)) == 0
 
 
 def test_sound_may_stand_beside_images(files: Mapping[str, bytes], run: Run) -> None:
