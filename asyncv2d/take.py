@@ -82,15 +82,16 @@ class Take:
         if self._timing.rate is None:
             self._choose(end)
             self._encode_ticks(None)
+            after_start = round((end - self.span.start) / float(self._timing.clock))
+            ticks = max(after_start, self._last_tick + 1)
         else:
-            total = max(1, self._ticks_rounded(end))
-            self._choose_ticks(total)
-            self._encode_ticks(total)
+            ticks = max(1, self._ticks_rounded(end))
+            self._choose_ticks(ticks)
+            self._encode_ticks(ticks)
         self._shown = None
         self._waiting.clear()
         assert self._encoder is not None
-        ticks = round((end - self.span.start) / float(self._timing.clock))
-        self.picture, self._encoder = self._encoder.finish(max(ticks, self._last_tick + 1)), None
+        self.picture, self._encoder = self._encoder.finish(ticks), None
         return True
 
     @property

@@ -412,3 +412,18 @@ def test_every_rate_that_may_be_asked_for(rate: Any, count: int, codec: Any, run
     with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as file:
         assert file.streams.video[0].average_rate == Fraction(rate)
         assert len(list(file.decode(video=0))) == count
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "vp9", "av1"])
+@pytest.mark.parametrize("count", [1, 26, 27, 28, 30])
+def test_the_last_frame_is_as_long_as_any(count: int, codec: Any, run: Run) -> None:
+    """At a constant rate, also where the video ends soon after a tick that is left out."""
+    made = MadeVideo(scenes(count / 25), (64, 48), codec="mpeg4", audio=None)  # decoded to the end
+    encoder = Encoder(codec=codec)
+    (sample,) = run(made.data(), {"Frame": {"frame_rate": 5}}, encoder=encoder).samples
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as file:
+        stream = file.streams.video[0]
+        assert stream.average_rate == 5
+        found = (stream.duration or 0) * (stream.time_base or 0)
+    assert found == Fraction(sample.meta["receipt"]["frames"], 5)
+    assert float(found) == pytest.approx(sample.meta["receipt"]["duration"])
