@@ -41,6 +41,7 @@ _THREADS = 3  # one each to read, to write and to publish
 _TAKE_BATCH = 64
 _LONGEST_URL = 1 << 15  # no server takes one of that length, and to look through it takes long
 _CUT = 1000
+_LONGEST_KEY = 200  # bytes; file systems take 255
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -130,6 +131,9 @@ class ShardRun:
         if isinstance(url, str):
             columns["url"] = redacted(url)  # what is written down goes to other people
         key = record.key or self._keys.key(shard, index)
+        if not _can_name_files(key):
+            problem = f"the key {key[:60]!r} cannot name files"
+            key = key[:_LONGEST_KEY].encode(errors="replace").decode()
         retry_of = record.columns.get(RETRY_OF) if self._site.job.retries_rows else None
         self._begun[shard, index] = time.monotonic()
         return Row(index, key, text, columns, shard, record.parts, problem, retry_of)
@@ -217,6 +221,14 @@ def costs_at_most(shard: Shard, what: str) -> Iterator[None]:
                 " is finished is kept"
             ) from error
         shard.give_up(_reason(what, error))
+
+
+def _can_name_files(key: str) -> bool:
+    """Whether a key, which may be an earlier dataset's, is text, and short enough for files."""
+    try:
+        return len(key.encode()) <= _LONGEST_KEY
+    except UnicodeEncodeError:
+        return False
 
 
 def _reason(what: str, error: Exception) -> str:

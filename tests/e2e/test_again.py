@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -260,3 +262,24 @@ class TestAnEarlierDataset:
         assert run.code == 0, run.err
         assert "2 rows: 2 ok" in run.err
         assert [path.name for path in sorted(second.glob("*.tar"))] == ["00001.tar"]
+
+    @pytest.mark.parametrize("key", ["\udc80", "k" * 251])
+    def test_a_key_that_cannot_name_files(
+        self, job: Job, videos: Mapping[str, bytes], command: Command, key: str
+    ) -> None:
+        """Fails its sample alone."""
+        earlier, second = job.folder / "earlier", job.folder / "second"
+        earlier.mkdir()
+        with tarfile.open(earlier / "00000.tar", "w") as tar:
+            for name in ("a", key, "b"):
+                info = tarfile.TarInfo(f"{name}.mp4")
+                info.size = len(videos["short.mp4"])
+                tar.addfile(info, io.BytesIO(videos["short.mp4"]))
+        run = command.run(
+            *("download", earlier, "--output_folder", second, "--output_format", "files"),
+            *("--encode_formats", '{"video": "mp4"}'),
+        )
+        assert run.code == 0, run.err
+        assert "3 rows: 2 ok (2 samples), 1 failed" in run.err
+        lines = pq.read_table(second / "00000.parquet").to_pylist()
+        assert [line["cause"] for line in lines if line["cause"]] == ["bad_row"]

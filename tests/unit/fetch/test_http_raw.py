@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.lowlevel
 import pytest
 
@@ -40,6 +41,40 @@ def head(status: str = "200 OK", **headers: object) -> bytes:
     """The head of an answer."""
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode()
+
+
+async def test_an_answer_that_nobody_asked_for(downloads: Downloads) -> None:
+    """Is not taken for the one to the next request: its connection is left."""
+    asked: list[str] = []
+    said_more = anyio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
+                body = b"\0\0\0\x10ftyp" + asked[-1].encode().ljust(8)
+                writer.write(head(Content_Length=len(body)) + body)
+                await writer.drain()
+                if len(asked) == 1:
+                    await received.wait()
+                    writer.write(head(Content_Length=12) + b"\0\0\0\x0cftypnone")
+                    await writer.drain()
+                    said_more.set()
+        writer.close()
+
+    received = anyio.Event()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with downloads.client(retries=0) as client:
+            for path in ("/1.mp4", "/2.mp4"):
+                blob, _ = await client.download(base + path)
+                assert path.encode() in blob.read()
+                blob.close()
+                received.set()
+                await said_more.wait()
+                for _ in range(50):  # so that it is read before the next request
+                    await anyio.lowlevel.checkpoint()
+    assert asked == ["/1.mp4", "/2.mp4"]
 
 
 async def test_an_answer_that_becomes_nonsense(downloads: Downloads) -> None:

@@ -101,9 +101,29 @@ def _connector(settings: HttpFetcher, lookup: HostLookup) -> aiohttp.BaseConnect
         return _socks_connector(settings.proxy, {**options, "family": family(settings)})
     # No family: the lookup gives addresses of the right one only, and of an address that a row
     # names aiohttp would believe that it is of that family too.
-    return aiohttp.TCPConnector(
+    connector: aiohttp.BaseConnector = _in_order(aiohttp.TCPConnector)(
         resolver=resolver(lookup), socket_factory=_sockets(family(settings)), **options
     )
+    return connector
+
+
+class _InOrder:
+    """Of a connector: leaves connections on which a server said more than it was asked.
+
+    aiohttp would take what came meanwhile for the answer to the next request.
+    """
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        kept: Any = super()
+        while (connection := await kept._get(key, traces)) is not None:
+            if not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
+
+
+def _in_order(kind: type[Any]) -> Any:
+    return type(kind.__name__, (_InOrder, kind), {})
 
 
 def _sockets(wanted: socket.AddressFamily) -> Callable[[Any], socket.socket]:
@@ -133,5 +153,6 @@ def _socks_connector(proxy: str, options: dict[str, Any]) -> aiohttp.BaseConnect
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         plain = proxy.replace("5h://", "5://")
-        connector: aiohttp.BaseConnector = ProxyConnector.from_url(plain, rdns=True, **options)
+        kind = _in_order(ProxyConnector)
+        connector: aiohttp.BaseConnector = kind.from_url(plain, rdns=True, **options)
     return connector
