@@ -241,15 +241,15 @@ async def test_those_of_a_burst_that_ask_for_a_long_pause() -> None:
         await at_once(hosts)
 
 
-async def test_one_file_that_is_away_for_long() -> None:
+@pytest.mark.parametrize("error", [JAMMED, BUSY])
+async def test_one_file_that_is_away_for_long(error: ItemError) -> None:
     """Does not take those of its host along; two in a row do."""
     hosts = Hosts(Limits(most=4, patience_s=60))
     for _ in range(3):
         await succeed(hosts)
-        await fail(hosts, JAMMED, 1, pause_s=3600)
+        await fail(hosts, error, 1, pause_s=3600)
     await succeed(hosts)
-    await fail(hosts, JAMMED, 1, pause_s=3600)
-    await fail(hosts, JAMMED, 1, pause_s=3600)
+    await fail(hosts, error, 2, pause_s=3600)
     with pytest.raises(HostGivenUpError):
         await at_once(hosts)
 

@@ -119,7 +119,7 @@ class Host:
         self._count(error)
         if self.failing_since is None:
             self.failing_since = now
-        if pause_s is not None and self._may_be_about_one_file(error, pause_s):
+        if pause_s is not None and self._may_be_about_one_file(pause_s):
             pause_s = _FIRST_PAUSE_S
         if self.is_old_news(asked_at) and (pause_s or 0.0) <= self.limits.patience_s:
             self.paused_until = max(self.paused_until, now + (pause_s or 0.0))
@@ -129,14 +129,12 @@ class Host:
             longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self.pauses)
             self._pause(now, random.uniform(longest / 2, longest))
 
-    def _may_be_about_one_file(self, error: ItemError, pause_s: float) -> bool:
+    def _may_be_about_one_file(self, pause_s: float) -> bool:
         """Whether a host that did well wants to be left alone for long, for the first time.
 
         It is asked one more thing: the rows of all its files are at stake.
         """
-        is_long = pause_s > self.limits.patience_s
-        is_first = self.failures == 1 and self.answers > 0
-        return is_long and is_first and error.cause is not Cause.HTTP_429
+        return pause_s > self.limits.patience_s and self.failures == 1 and self.answers > 0
 
     def is_old_news(self, asked_at: float) -> bool:
         """Whether what was asked then is of the burst for which the host was paused last."""
