@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -32,6 +33,8 @@ _MODALITIES: Mapping[str, Modality] = {
     **dict.fromkeys(_AUDIO, "audio"),
 }
 _CHUNK = 1 << 20
+# What begins like this is not the path of a file, though no // follows.
+_NO_PATH = re.compile(r"(?i)(file|https?|ftp|data|blob|javascript|about|mailto|magnet|urn):")
 
 
 @asynccontextmanager
@@ -162,7 +165,7 @@ def _scheme(url: str) -> str:
     if not url:
         raise ItemError(Cause.BAD_URL, "the row has no URL")
     try:
-        return urlsplit(url).scheme.lower() if "://" in url or url.startswith("file:") else ""
+        return urlsplit(url).scheme.lower() if "://" in url or _NO_PATH.match(url) else ""
     except ValueError as error:
         raise ItemError(Cause.BAD_URL, f"the URL is malformed: {error}") from None
 

@@ -42,12 +42,13 @@ async def test_processing_has_a_deadline(video: str) -> None:
 
 async def test_every_kind_of_url_has_its_fetcher_or_a_cause(video: str) -> None:
     """Paths are taken where they lie; unknown schemes, empty and broken URLs are bad_url."""
-    urls = [video, f"file://{video}", "gopher://host/a.mp4", "", "http://[broken/a.mp4"]
+    bad = ["gopher://host/a.mp4", "", "http://[broken/a.mp4", "data:video/mp4;base64,AA", "http:/a"]
+    urls = [video, f"file://{video}", *bad]
     async with asyncv2d.open(ONE_WORKER) as v2d, v2d.stream(urls) as outcomes:
         by_index = {outcome.row.index: outcome async for outcome in outcomes}
     assert isinstance(by_index[0], asyncv2d.Ok)
     assert isinstance(by_index[1], asyncv2d.Ok)
-    for index in (2, 3, 4):
+    for index in range(2, len(urls)):
         failed = by_index[index]
         assert isinstance(failed, asyncv2d.Failed)
         assert failed.cause is asyncv2d.Cause.BAD_URL

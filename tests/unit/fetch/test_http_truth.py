@@ -43,7 +43,9 @@ async def test_no_media(server: Server, downloads: Downloads, path: str, is_page
     assert error.attempts == 1
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "text/vnd.trolltech.linguist", "application/json"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "text/vnd.trolltech.linguist", "application/json", "text/html"]
+)
 def test_media_of_a_wrong_type(kind: str) -> None:
     """Are media."""
     for start in (b"\0\0\0\x18ftypisom", b"G" + bytes(187) + b"G", b"\x1aE\xdf\xa3", b"ID3\4"):

@@ -59,15 +59,14 @@ _MEDIA_MARKS = (
 _TS_PACKET = 188
 
 
-def check_type(kind: str) -> None:
-    """Refuse a web page by the type it is sent with."""
-    if kind in _HTML_TYPES:
-        raise not_media(f"the server sent {kind}, a web page", is_page=True)
-
-
 def check_start(start: bytes, kind: str) -> None:
-    """Refuse by its first bytes what is not media, whatever type it is sent with."""
+    """Refuse by its first bytes what is not media, whatever type it is sent with.
+
+    The type decides where these tell nothing.
+    """
     start = start[:_HEAD]  # a whole body may have come at once
+    if kind in _HTML_TYPES and not _looks_like_media(start):
+        raise not_media(f"the server sent {kind}, a web page", is_page=True)
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     bare = text.partition(b"?>")[2].lstrip() if text.startswith(b"<?xml") else text
     if bare.startswith(_HTML_MARKS):

@@ -17,7 +17,6 @@ from asyncv2d_stages.fetch._http.body import (
     ENOUGH,
     Unpacker,
     check_start,
-    check_type,
     encoding_of,
     is_plain,
 )
@@ -99,9 +98,11 @@ class Exchange:
         self._agent = product_token(user_agent(settings))
         self._stall_s = settings.stall_timeout or settings.timeout
         wait_s = settings.answer_timeout or settings.timeout
+        before = (settings.dns_timeout, settings.connect_timeout)
         self._sets_stall = self._stall_s != wait_s
         # aiohttp's own deadlines begin anew with each answer that is none yet, such as 100.
-        self._head_s = settings.dns_timeout + settings.connect_timeout + wait_s + LOOK_EVERY_S
+        begin_s = sum(min(limit, settings.timeout) for limit in before)
+        self._head_s = begin_s + wait_s + LOOK_EVERY_S
         self._proxy = ProxyHealth(settings.proxy, settings.host_patience)
         self._watch = BodyWatch(self._stall_s)
         self._kept: deque[float] = deque()
@@ -177,7 +178,6 @@ class Exchange:
             raise ItemError(Cause.TRUNCATED, "the rest of a broken transfer is not to be had")
         _check_status(response)
         self._check_consent(response)
-        check_type(response.content_type)
         await transfer.begin(response, call.target)
         size = transfer.whole
         if status != 206 and size is not None and not (await transfer.open()).fits(size):
