@@ -18,7 +18,7 @@ from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex
 from asyncv2d.media import Clipper, Span
 from asyncv2d.nal_units import keyframe_test
-from asyncv2d.picture import Picture, PictureFile, restamp
+from asyncv2d.picture import Picture, PictureFile, add_copied, restamp
 from asyncv2d.probe import Media, from_start, packets
 from asyncv2d.types import Blob, Body, Cause, ItemError
 
@@ -131,15 +131,23 @@ def _attempt(
         clock = media.clock(stream)
         times = [clock.time(packet.pts or 0) for packet in chosen]
         shown = [time for time in times if time >= span.start - _ROUNDING]
-        real = Span(min(shown), index.end_of(max(shown)))
+        real = Span(min(shown), _end(media, index, max(shown), span.end))
         for packet in chosen:
             assert packet.pts is not None
             packet.pts -= shift
         restamp(chosen, round((real.end + float(media.origin)) / stream.time_base) - shift)
         file = PictureFile()
-        # Opaque: nothing is encoded, so no encoder for its codec is needed.
-        output = file.container.add_stream_from_template(stream, opaque=True)
+        output = add_copied(file.container, stream)
+        if stream.codec_context.name == "hevc":
+            output.codec_tag = "hvc1"  # hev1 is the muxer's choice, and not played everywhere
         return file.finish(output, chosen), real
+
+
+def _end(media: Media, index: PacketIndex, last: float, wanted: float) -> float:
+    """When a copy ends whose last frame comes at ``last``, and may stay on the screen for long."""
+    assert media.probe.video is not None
+    frame = float(1 / media.probe.video.rate)
+    return min(index.end_of(last), max(wanted, last + frame))
 
 
 def _first_keyframe(index: PacketIndex, span: Span) -> float:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from asyncv2d.clock import LONGEST_STILL
-from asyncv2d.index import Effort, GapError
-from asyncv2d.probe import Media, packets
+from asyncv2d.index import Effort, GapError, PacketIndex
+from asyncv2d.probe import Media, from_start, packets
 from asyncv2d.types import Cause, ItemError
 
 
@@ -51,6 +52,25 @@ def shown_frames(
             yield from _timed(media, stream, some, jumps=True)
     except ItemError as error:
         media.damaged(error)
+
+
+def index_by_decoding(media: Media) -> PacketIndex:
+    """The frames of a video whose packets do not say when they are shown, in their order.
+
+    Raises ItemError (truncated or corrupt) where the video cannot be decoded to its end.
+    """
+    with from_start(media, media.video) as container:
+        found = [
+            (time, frame.key_frame, end) for frame, time, end in shown_frames(media, container)
+        ]
+    times, keyframes, ends = zip(*found, strict=True) if found else ((), (), (0.0,))
+    return PacketIndex(
+        times=np.array(times, np.float64),
+        keyframes=np.array(keyframes, np.bool_),
+        sizes=np.zeros(len(times), np.int64),
+        end=ends[-1],
+        is_timed=False,
+    )
 
 
 def _timed(

@@ -41,7 +41,8 @@ class PacketIndex:
     ``times`` are presentation times in seconds, NaN for packets that show nothing or have none;
     ``keyframes`` marks those that can be decoded alone; ``sizes`` are in bytes; ``end`` is when the
     last one ends. ``lead_in`` is the time of a keyframe that an edit list hides, and that the first
-    frames that are shown cannot do without.
+    frames that are shown cannot do without. ``is_timed``: all packets have times of their own.
+    ``is_seamless``: an edit list hides none between those that are shown.
     """
 
     times: NDArray[np.float64]
@@ -49,6 +50,13 @@ class PacketIndex:
     sizes: NDArray[np.int64]
     end: float
     lead_in: float | None = None
+    is_timed: bool = True
+    is_seamless: bool = True
+
+    @property
+    def can_be_copied(self) -> bool:
+        """Whether a stretch of packets shows what the video shows then, and can begin somewhere."""
+        return self.is_timed and self.is_seamless and bool(self.keyframes.any())
 
     @cached_property
     def shown(self) -> NDArray[np.float64]:
@@ -103,8 +111,22 @@ def read_index(media: Media) -> PacketIndex:
     shown = np.where(hidden, np.nan, stamps)
     if media.video is not None and times:
         end = media.end_after(float(np.nanmax([*shown, 0.0])), end)
-    lead_in = _lead_in(stamps, ~np.isnan(shown), keyframes)
-    return PacketIndex(shown, keyframes, np.array(sizes, np.int64), end, lead_in)
+    return PacketIndex(
+        times=shown,
+        keyframes=keyframes,
+        sizes=np.array(sizes, np.int64),
+        end=end,
+        lead_in=_lead_in(stamps, ~np.isnan(shown), keyframes),
+        is_timed=not np.isnan(stamps).any(),
+        is_seamless=not _hides_between(stamps, shown),
+    )
+
+
+def _hides_between(stamps: NDArray[np.float64], shown: NDArray[np.float64]) -> bool:
+    """Whether packets that are not shown have times between those that are."""
+    hidden = stamps[np.isnan(shown) & ~np.isnan(stamps)]
+    times = shown[~np.isnan(shown)]
+    return bool(len(times) and ((hidden > times.min()) & (hidden < times.max())).any())
 
 
 def _lead_in(
@@ -182,7 +204,12 @@ def choose(index: PacketIndex, codec: str, wanted: NDArray[np.float64]) -> Choic
     None where that cannot be told from the index, so that all has to be decoded.
     """
     shown = index.shown
-    if codec not in CAN_SKIP or len(shown) == 0 or (np.diff(shown) <= 0).any():
+    if (
+        not index.is_timed
+        or codec not in CAN_SKIP
+        or len(shown) == 0
+        or (np.diff(shown) <= 0).any()
+    ):
         return None
     if not len(index.keyframes) or not index.keyframes[0]:
         return None

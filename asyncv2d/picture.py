@@ -39,13 +39,23 @@ class Picture:
         options = {"ignore_editlist": "1"}
         with av.open(io.BytesIO(self.file), "r", options=options) as container:
             silent = container.streams.video[0]
-            stream = file.add_stream_from_template(silent, opaque=True)
+            stream = add_copied(file, silent)
             stream.codec_tag = silent.codec_tag
             packets = [packet for packet in container.demux(silent) if packet.size]
         for packet, stamp in zip(packets, self.stamps, strict=True):
             packet.pts, packet.dts, packet.duration = stamp
             packet.time_base, packet.stream = self.clock, stream
         return packets
+
+
+def add_copied(file: OutputContainer, template: VideoStream) -> VideoStream:
+    """A stream in ``file`` for the packets of ``template`` as they are."""
+    # Opaque: nothing is encoded, so no encoder for its codec is needed.
+    stream = file.add_stream_from_template(template, opaque=True)
+    if template.sample_aspect_ratio is not None:
+        # The container may say it otherwise than the picture's coding, and counts.
+        stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio
+    return stream
 
 
 class PictureFile:

@@ -16,6 +16,7 @@ from asyncv2d.clips import in_groups
 from asyncv2d.copying import can_copy, copy_clips, plays
 from asyncv2d.decode import Making, decode_all, decode_needed
 from asyncv2d.encode import Receipt
+from asyncv2d.frames import index_by_decoding
 from asyncv2d.index import PacketIndex, read_index
 from asyncv2d.media import Size, Span, VideoInfo, split
 from asyncv2d.mux import ClipFile
@@ -103,7 +104,9 @@ class _Work:
 
     @cached_property
     def _index(self) -> PacketIndex:
-        return read_index(self._media)
+        index = read_index(self._media)
+        is_known = index.is_timed or self._media.video is None or self._media.stamps_decoding
+        return index if is_known else index_by_decoding(self._media)
 
     @cached_property
     def _writes_clock_times(self) -> bool:
@@ -146,7 +149,7 @@ class _Work:
         apart = self._sound is not media and plan.audio_format is None
         if work == "untouched" and (apart or self._task.assembled):
             work = "copied"  # into one file
-        if work == "copied" and not (can_copy(media) and self._index.keyframes.any()):
+        if work == "copied" and not (can_copy(media) and self._index.can_be_copied):
             return "encoded"
         return work
 

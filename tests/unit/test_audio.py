@@ -203,3 +203,19 @@ def test_copied_sound_lasts_as_long_as_its_clip(
         begin, stop = max(0.0, start) + 0.05, min(length, end) - 0.05
         if stop - begin > 0.2:
             assert tone(sound, rate, begin, stop) == pytest.approx(expected, abs=15)
+
+
+@pytest.mark.parametrize("audio", ["libmp3lame", "ac3"])
+@pytest.mark.parametrize("start", [0.3, 1.0, 1.5, 2.0])
+def test_sound_whose_clock_counts_packets(audio: str, start: float, run: Run) -> None:
+    """As AVI's does, is copied into clips that begin in the middle of one."""
+    source = MadeVideo(scenes(2, 2), codec="mpeg4", audio=audio, container="avi")
+    for precision in ("low", "exact"):
+        job = {"Clipping": {"precision": precision}}
+        (sample,) = run(source.data(), job, [[start, 3.5]]).samples
+        assert sample.meta["receipt"]["audio"] == "copied"
+        sound, rate = heard(sample)
+        cut = source.cut_times[0] - sample.meta["receipt"]["real"][0]
+        before = tone(sound, rate, max(0.0, cut - 0.45), cut - 0.05) if cut > 0.3 else None
+        after = tone(sound, rate, cut + 0.05, cut + 0.45)
+        assert before is None or abs(before - after) > 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -389,3 +390,107 @@ def recorded_from(data: bytes, number: int) -> tuple[bytes, int]:
     ]
     begin = data.rindex(b"\x47\x40\x11", 0, starts[number])
     return data[begin:], sum(start < begin for start in starts)
+
+
+def edited(data: bytes, *edits: tuple[float, float]) -> bytes:
+    """The file, of a picture alone, with an edit list of these parts of it, in seconds."""
+    at = data.index(b"elst") - 4
+    old, _name, _flags, _count, _length, first = struct.unpack_from(">I4sIIIi", data, at)
+    (movie,) = struct.unpack_from(">I", data, data.index(b"mvhd") + 16)
+    (scale,) = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)
+    entries = b"".join(
+        struct.pack(">Iii", round((end - start) * movie), first + round(start * scale), 1 << 16)
+        for start, end in edits
+    )
+    box = struct.pack(">I4sII", 16 + len(entries), b"elst", 0, len(edits)) + entries
+    whole = bytearray(data[:at] + box + data[at + old :])
+    for name in (b"edts", b"trak", b"moov"):
+        place = whole.index(name) - 4
+        (size,) = struct.unpack_from(">I", whole, place)
+        struct.pack_into(">I", whole, place, size + len(box) - old)
+    return bytes(whole)
+
+
+@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted", "exact"])
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_parts_that_an_edit_list_leaves_out_in_the_middle(
+    precision: str, b_frames: int, run: Run
+) -> None:
+    """Are in no clip: what spans the joint is encoded."""
+    made = MadeVideo(scenes(6), b_frames=b_frames, audio=None)
+    data = edited(made.data(), (0, 2), (4, 6))
+    (sample,) = run(data, clipping(precision), [[1, 3]]).samples
+    assert numbers(sample) == [*range(25, 50), *range(100, 125)]
+
+
+UNTIMED = {
+    "none": MadeVideo(scenes(3, 3), b_frames=2, audio=None, container="h264"),
+    "some": MadeVideo(scenes(3, 3), b_frames=2, audio=None, container="vob"),
+}
+
+
+@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted", "exact"])
+@pytest.mark.parametrize("name", UNTIMED)
+def test_packets_that_do_not_say_when_they_are_shown(name: str, precision: str, run: Run) -> None:
+    """Lose no picture: such a video is decoded, and its clips are encoded."""
+    (sample,) = run(UNTIMED[name].data(), clipping(precision), [[1.0, 3.0]]).samples
+    found = numbers(sample)
+    assert len(found) == sample.meta["receipt"]["frames"] == 50
+    assert found == list(range(found[0], found[0] + 50))
+    assert found[0] in (24, 25)
+
+
+@pytest.mark.parametrize("name", UNTIMED)
+def test_images_of_such_a_video(name: str, run: Run) -> None:
+    """Are those of their times."""
+    for method in (
+        {"downsample_method": "uniform", "n_frames": 6},
+        {"downsample_method": "keyframe"},
+    ):
+        images = run(UNTIMED[name].data(), {"Frame": {**method, "encode_format": "png"}}).samples
+        shown = [image.meta["frame_time"] for image in images]
+        assert len(shown) == 6 if "n_frames" in method else len(shown) > 6
+        assert shown == sorted(set(shown))
+        assert shown[-1] == pytest.approx(5.5, abs=0.4)
+
+
+def test_the_aspect_that_the_container_says(run: Run) -> None:
+    """Is a copy's too, whatever the coding of its pictures says."""
+    file, aspect = io.BytesIO(), Fraction(64, 45)
+    made = MadeVideo(scenes(2), audio=None).data()
+    with av.open(io.BytesIO(made), "r") as source, av.open(file, "w", format="mp4") as target:
+        stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        stream.codec_context.sample_aspect_ratio = aspect
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    (sample,) = run(file.getvalue(), clipping("low"), [[0.5, 1.5]]).samples
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as clip:
+        assert clip.streams.video[0].sample_aspect_ratio == aspect
+
+
+def test_hevc_is_called_what_all_players_know(run: Run) -> None:
+    """``hvc1``; the muxer itself would say ``hev1``."""
+    made = MadeVideo(scenes(2), codec="libx265", audio=None)
+    (sample,) = run(made.data(), clipping("low"), [[0, 1]]).samples
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as clip:
+        assert clip.streams.video[0].codec_tag == "hvc1"
+
+
+def test_a_last_frame_that_stays_for_long(run: Run) -> None:
+    """Ends with the span of a copied clip, and so does its sound."""
+    file = io.BytesIO()
+    made = MadeVideo(scenes(6)).data()
+    with av.open(io.BytesIO(made), "r") as source, av.open(file, "w", format="mp4") as target:
+        streams = [target.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
+            time = float((packet.pts or 0) * packet.time_base)
+            if packet.size and not (packet.stream.type == "video" and 2 < time < 5.7):
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
+    (sample,) = run(file.getvalue(), clipping("low"), [[0, 3]]).samples
+    assert sample.meta["receipt"]["real"] == pytest.approx((0, 3), abs=0.01)
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as clip:
+        for stream in clip.streams:
+            assert float((stream.duration or 0) * (stream.time_base or 1)) < 3.1
