@@ -159,6 +159,8 @@ def _readable(path: str) -> Iterator[None]:
     except ImportError as error:
         scheme = path.partition("://")[0]
         raise UserError(f"{path}: {missing_driver(scheme, error)}") from error
-    except Exception as error:  # drivers have no base in common; mistakes were raised above
+    except Exception as error:
+        # Anybody's driver may be behind the URL, and their errors have no base in common. The run
+        # ends here, with the driver's own as the cause; a mistake in a program was raised above.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot read the input: {reason}") from error

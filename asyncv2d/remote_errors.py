@@ -29,7 +29,9 @@ def in_clear_words(place: Callable[[], str], prefix: str = "") -> Iterator[None]
         yield
     except (RunError, *MISTAKES):
         raise
-    except Exception as error:  # drivers have no base in common; mistakes were raised above
+    except Exception as error:
+        # Anybody's driver may be behind the URL, and their errors have no base in common. It is
+        # raised again, with the driver's own as its cause; a mistake in a program was raised above.
         raise _translated(error, f"{place()}: {prefix}") from error
 
 

@@ -214,7 +214,9 @@ def costs_at_most(shard: Shard, what: str) -> Iterator[None]:
         if not isinstance(error, UserError):
             raise
         shard.give_up(str(error))
-    except Exception as error:  # a reader or writer may be anybody's; a bug keeps its traceback
+    except Exception as error:
+        # A reader or writer may be anybody's, and raise anything. The shard is not published, and
+        # its error, with the traceback where it was not foreseen, is in the report.
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise RunError(
                 f"{shard.place}: {error.strerror}; make room and run the same command again: what"

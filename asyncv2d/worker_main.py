@@ -40,7 +40,7 @@ def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
         return _message("value", function(*args))
     except (ItemError, RunError) as error:
         return _message("error", error)
-    except Exception:  # noqa: BLE001 — the parent raises it again, and the row's cause is ``bug``
+    except Exception:  # noqa: BLE001 — the parent raises it, and the row is ``bug`` with a traceback
         return _message("error", WorkerError(traceback.format_exc()))
 
 

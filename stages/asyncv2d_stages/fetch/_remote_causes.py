@@ -37,7 +37,9 @@ def explaining(url: str) -> Iterator[None]:
     except ImportError as error:
         detail = missing_driver(url.partition("://")[0], error)
         raise ItemError(Cause.NOT_INSTALLED, detail) from error
-    except Exception as error:  # drivers have no base in common; mistakes were raised above
+    except Exception as error:
+        # Anybody's driver may be behind the URL, and their errors have no base in common. The row
+        # fails with what the driver said; a mistake in a program was raised above, and is ``bug``.
         status = status_of(error)
         said = " ".join(str(error).split()) or type(error).__name__
         text = without_user(redacted(said), url)[:_LONGEST]

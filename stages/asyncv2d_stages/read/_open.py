@@ -36,7 +36,9 @@ def reading(path: str) -> Iterator[None]:
         yield
     except (UserError, *MISTAKES):
         raise
-    except Exception as error:  # drivers have no base in common; mistakes were raised above
+    except Exception as error:
+        # Anybody's driver may be behind the URL, and their errors have no base in common. It is
+        # raised again, with the driver's own as its cause; a mistake in a program was raised above.
         raise cannot_read(path, error) from error
 
 

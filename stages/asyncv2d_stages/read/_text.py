@@ -187,8 +187,9 @@ class Text(Iterator[str]):
             block = self._read(BUFFER)
         except MISTAKES:
             raise
-        except Exception as error:  # drivers and decompressors have no base in common
-            # Nothing is lost: damage is told as a bad row at its place, all else is raised.
+        except Exception as error:
+            # Errors of drivers and decompressors have no base in common. Nothing is hidden: damage
+            # is a bad row at its place, all else is raised, and so was a mistake in a program.
             self.damage = damage(error) if self._is_compressed else None
             if self.damage is None:
                 raise cannot_read(self.path, error) from error

@@ -126,7 +126,9 @@ class Kept:
             raise
         except (YoutubeDLError, OSError) as error:
             raise self._explained(error) from None
-        except Exception as error:  # extractors trip over pages in any way; our own mistakes pass
+        except Exception as error:
+            # An extractor may trip over a page with any error, which is no fault of this program;
+            # the row says which. What our own code raises goes on, and becomes ``bug``.
             if not _is_of_ytdlp(error):
                 raise
             detail = clean_text(f"yt-dlp broke: {type(error).__name__}: {error}")[:_LONGEST]
