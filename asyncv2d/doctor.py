@@ -189,6 +189,7 @@ def _ytdlp_parts() -> Finding:
         "yt_dlp_ejs": "yt-dlp-ejs",
         "Cryptodome": "pycryptodomex",
         "brotli": "brotli",
+        "regex": "regex",
         "websockets": "websockets",
     }
     missing = [
