@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from asyncv2d.media import ExactSize, FilterStep, Scaler, Size, VideoFilter
-from asyncv2d.types import Cause, ItemError
+from asyncv2d.geometry import even_size, filter_steps, scale_to, seen_size
+from asyncv2d.media import ExactSize, FilterStep, Size, VideoFilter
 
 _RGB = 0  # AVCOL_SPC_RGB
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
-# FFmpeg holds no picture of more, counted with so much beside and below.
-_MOST_PIXELS, _PADDING = 1 << 28, 128
 
 
 class FilterChain:
@@ -53,37 +50,10 @@ class FilterChain:
     def _build(self, frame: VideoFrame) -> Graph:
         size, filtered = filter_steps(self._filters, *_sizes(frame, self._aspect))
         steps = [*_upright(frame.rotation), *filtered]
-        even = Size(_even_below(size.width), _even_below(size.height))
-        self.size = self.size or even
+        self.size = self.size or even_size(size)
         if size != self.size:
-            steps.append(_scale(self.size))
+            steps.append(scale_to(self.size))
         return _graph(frame, steps, self._pixel_format)
-
-
-def filter_steps(
-    filters: Sequence[VideoFilter], stored: Size, seen: ExactSize
-) -> tuple[Size, Sequence[FilterStep]]:
-    """The size that ``filters`` give an upright picture, and the steps that do it.
-
-    It is ``stored`` in pixels that may not be square. The first scale makes them so: every further
-    one would blur the picture, and round its aspect once more. Raises ItemError (cannot_encode)
-    where it would become so large that nothing can hold it.
-    """
-    size, steps = stored, list[FilterStep]()
-    for video_filter in filters:
-        wanted = video_filter.scaled(seen) if isinstance(video_filter, Scaler) else None
-        if wanted is None and seen != _exact(size):
-            wanted = _square(seen)
-        if wanted is not None:
-            size = wanted
-            steps.append(_scale(size))
-        size, added = video_filter.steps(size)
-        steps.extend(added)
-        seen = _exact(size)
-    if not filters:
-        size = _square(seen)
-        steps.append(_scale(size))
-    return size, steps
 
 
 def _sizes(frame: VideoFrame, aspect: Fraction) -> tuple[Size, ExactSize]:
@@ -93,32 +63,6 @@ def _sizes(frame: VideoFrame, aspect: Fraction) -> tuple[Size, ExactSize]:
     if frame.rotation in (90, -90, 270, -270):
         return Size(height, width), ExactSize(seen.height, seen.width)
     return Size(width, height), seen
-
-
-def seen_size(stored: Size, aspect: Fraction) -> ExactSize:
-    """The size of a picture whose pixels, of ``aspect``, are made square by widening them."""
-    return ExactSize(stored.width * aspect, Fraction(stored.height))
-
-
-def _exact(size: Size) -> ExactSize:
-    return ExactSize(Fraction(size.width), Fraction(size.height))
-
-
-def _square(seen: ExactSize) -> Size:
-    """The even size that is nearest to ``seen``; the smaller one of two."""
-    width, height = (max(2, 2 * math.ceil((length - 1) / 2)) for length in seen)
-    return Size(width, height)
-
-
-def _even_below(length: int) -> int:
-    return max(2, length - length % 2)
-
-
-def _scale(size: Size) -> FilterStep:
-    padded = (size.width + _PADDING) * (size.height + _PADDING)
-    if padded >= _MOST_PIXELS:
-        raise ItemError(Cause.CANNOT_ENCODE, f"{size.width} × {size.height} pixels are too many")
-    return FilterStep("scale", f"{size.width}:{size.height}")
 
 
 def _upright(rotation: int) -> Sequence[FilterStep]:

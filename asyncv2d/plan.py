@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal, TypeVar
 
 from asyncv2d.codecs import AUDIO_FORMATS, VIDEO_SOUND, AudioFormat, Encoder
-from asyncv2d.filter_chain import filter_steps, seen_size
+from asyncv2d.geometry import filter_steps, seen_size
 from asyncv2d.media import (
     Clipper,
     CutDetector,

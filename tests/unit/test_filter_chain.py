@@ -13,7 +13,8 @@ from av.video.frame import VideoFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncv2d.filter_chain import FilterChain, filter_steps, seen_size
+from asyncv2d.filter_chain import FilterChain
+from asyncv2d.geometry import filter_steps, seen_size
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.media import FilterStep, Size, VideoFilter
 from asyncv2d_stages.subsample.resolution import ResolutionSubsampler

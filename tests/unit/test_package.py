@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import asyncv2d
+
+MEDIA = {"torch", "cv2", "av", "scenedetect", "yt_dlp", "pandas"}
+EVERYTHING = MEDIA | {"numpy", "pyarrow", "aiohttp", "pydantic", "typer"}
 
 
 def test_the_wheel_is_what_is_tested() -> None:
@@ -16,10 +21,19 @@ def test_the_wheel_is_what_is_tested() -> None:
     assert installed or "ASYNCV2D_TEST_WHEEL" not in os.environ
 
 
-def test_importing_the_package_is_cheap() -> None:
-    """Nothing heavy is imported before it is used."""
-    heavy = "torch cv2 pandas yt_dlp av numpy pyarrow aiohttp scenedetect pydantic typer"
-    program = f"import asyncv2d, sys; print(sorted(set(sys.modules) & set({heavy.split()!r})))"
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("import asyncv2d", EVERYTHING),
+        ("import asyncv2d; asyncv2d.Row", EVERYTHING),
+        ("import asyncv2d.cli", EVERYTHING - {"typer"}),
+        ("import asyncv2d.run, asyncv2d.config", EVERYTHING - {"pydantic"}),
+        ("import asyncv2d.launch.loop", MEDIA),
+    ],
+)
+def test_imports_are_light(statement: str, heavy: set[str]) -> None:
+    """Nothing heavy is imported before it is used, and FFmpeg only where media is worked on."""
+    program = f"{statement}; import sys; print(sorted(set(sys.modules) & {heavy!r}))"
     found = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from asyncv2d import registry
@@ -58,16 +55,3 @@ def test_an_incomplete_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "GROUP", "asyncv2d.no_such_group")
     with pytest.raises(UserError, match="not installed completely"):
         registry._packages()
-
-
-@pytest.mark.parametrize(
-    "statement", ["import asyncv2d", "import asyncv2d.cli", "import asyncv2d; asyncv2d.Row"]
-)
-def test_imports_are_light(statement: str) -> None:
-    """Importing the package, or the command, imports none of the large libraries."""
-    heavy = ["torch", "cv2", "pandas", "yt_dlp", "av", "pyarrow", "numpy", "aiohttp", "pydantic"]
-    code = f"{statement}; import sys; print([name for name in {heavy} if name in sys.modules])"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "[]"
