@@ -202,6 +202,32 @@ async def test_a_pause_that_a_broken_server_asks_for(downloads: Downloads) -> No
     assert (error.cause, error.attempts, len(asked)) == (Cause.HTTP_5XX, 1, 1)
 
 
+def policy(length: int) -> Answer:
+    """Answers with a file and a long rule about it."""
+
+    async def answer(_: str, writer: asyncio.StreamWriter) -> None:
+        body = b"\0\0\0\x10ftypisom" + bytes(4)
+        writer.write(head(Content_Security_Policy="x" * length, Content_Length=len(body)) + body)
+
+    return answer
+
+
+async def test_a_long_header(downloads: Downloads) -> None:
+    """Is no reason to refuse a file."""
+    async with answering(policy(60_000)) as base, downloads.client(retries=0) as client:
+        blob, _ = await client.download(f"{base}/1.mp4")
+        assert blob.size == 16
+        blob.close()
+
+
+async def test_an_endless_header(downloads: Downloads) -> None:
+    """Is not kept in memory."""
+    async with answering(policy(70_000)) as base, downloads.client(retries=0) as client:
+        with pytest.raises(ItemError) as caught:
+            await client.download(f"{base}/1.mp4")
+    assert caught.value.cause is Cause.CONNECT
+
+
 async def test_nonsense_is_an_answer(downloads: Downloads, videos: Mapping[str, bytes]) -> None:
     """A host that answers some requests in no way that can be read is not given up for that."""
     video = videos["short.mp4"]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _KEPT_S = 5.0
 _BUFFER = 1 << 17
+_LONGEST_LINE = 1 << 16  # of an answer's head: lists of allowed origins and cookies can be long
 _VERSIONS = {socket.AF_INET: 4, socket.AF_INET6: 6}
 _FAMILIES = {"auto": socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -71,6 +72,8 @@ async def open_session(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         read_bufsize=_BUFFER,
+        max_line_size=_LONGEST_LINE,
+        max_field_size=_LONGEST_LINE,
         proxy=None if is_socks else settings.proxy,
     ) as session:
         yield session
