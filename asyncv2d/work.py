@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -20,35 +20,21 @@ from asyncv2d.frames import index_by_decoding
 from asyncv2d.index import PacketIndex, read_index
 from asyncv2d.media import Size, Span, VideoInfo, split
 from asyncv2d.mux import ClipFile
-from asyncv2d.picture import Picture
 from asyncv2d.plan import PictureWork, Plan
 from asyncv2d.probe import Media, open_media
-from asyncv2d.spans import clock_time, read_cuts, read_spans, says_clock_times
+from asyncv2d.samples import Clip, SampleMaker
+from asyncv2d.spans import read_cuts, read_spans
 from asyncv2d.stills import StillTake
-from asyncv2d.subtitles import Subtitle, clip_subtitles, read_subtitles
+from asyncv2d.subtitles import Subtitle, read_subtitles
 from asyncv2d.take import Take
-from asyncv2d.task import Task, write_part
-from asyncv2d.types import Blob, Body, Cause, ItemError, Processed, Sample
+from asyncv2d.task import Task
+from asyncv2d.types import Blob, Cause, ItemError, Processed
 
-CLIP_DIGITS = 5
-IMAGE_DIGITS = 4
-PART_INLINE_BYTES = 1 << 20
 _ANY_VIDEO = VideoInfo(0, "", Size(0, 0), Fraction(1), Fraction(25))
 _WHOLE = Span(0.0, float("inf"))
 # Containers (as FFmpeg calls what it reads) that are the format already, if the codec is right.
 _SAME_FORMAT = {"m4a": "mov,mp4,m4a", "mp3": "mp3", "wav": "wav", "flac": "flac", "opus": "ogg"}
 _SAME_CODEC = {"m4a": "aac", "mp3": "mp3", "wav": "pcm_s16le", "flac": "flac", "opus": "opus"}
-
-
-@dataclass(slots=True)
-class _Clip:
-    """A clip while its parts come together."""
-
-    span: Span
-    receipt: Receipt | None = None
-    picture: Picture | None = None
-    parts: dict[str, Body] = field(default_factory=dict)
-    images: Sequence[tuple[float, bytes]] = ()
 
 
 def prepare(plan: Plan) -> None:
@@ -93,10 +79,13 @@ class _Work:
         clips, found = self._clips(work, spans, clipping=clipping)
         facts |= found
         self._add_sound(clips, work, whole=not clipping)
+        if self._media.damage:
+            facts["damage"] = self._media.damage[0]
+        maker = SampleMaker(self._task, lambda: self._subtitles)
         samples = [
             sample
             for number, clip in enumerate(clips)
-            for sample in self._samples(clip, facts, number if clipping else None)
+            for sample in maker.samples(clip, facts, number if clipping else None)
         ]
         if not samples:
             raise ItemError(Cause.NO_CLIPS, self._why_no_clips(facts))
@@ -107,10 +96,6 @@ class _Work:
         index = read_index(self._media)
         is_known = index.is_timed or self._media.video is None or self._media.stamps_decoding
         return index if is_known else index_by_decoding(self._media)
-
-    @cached_property
-    def _writes_clock_times(self) -> bool:
-        return says_clock_times(self._task.metadata.get("clips"))
 
     @cached_property
     def _subtitles(self) -> Sequence[Subtitle]:
@@ -164,7 +149,7 @@ class _Work:
 
     def _clips(
         self, work: PictureWork, spans: Sequence[Span] | None, *, clipping: bool
-    ) -> tuple[list[_Clip], Mapping[str, Any]]:
+    ) -> tuple[list[Clip], Mapping[str, Any]]:
         """The clips with their pictures but without sound, and the facts that were found."""
         facts: Mapping[str, Any] = {}
         if self._plan.detector is not None:
@@ -185,10 +170,10 @@ class _Work:
         if work == "copied":
             pieces = self._pieces(spans if spans is not None else [_WHOLE])
             copies = copy_clips(self._media, self._index, pieces, self._plan.clipper)
-            return [_Clip(receipt.real, receipt, picture) for picture, receipt in copies], facts
+            return [Clip(receipt.real, receipt, picture) for picture, receipt in copies], facts
         if not clipping:
-            return [_Clip(_WHOLE)], facts
-        return [_Clip(piece, _receipt(piece)) for piece in self._pieces(spans or ())], facts
+            return [Clip(_WHOLE)], facts
+        return [Clip(piece, _receipt(piece)) for piece in self._pieces(spans or ())], facts
 
     def _groups(self, spans: Sequence[Span] | None) -> Sequence[Sequence[Span] | None]:
         """The spans, or None for the whole video, in groups that are made in one pass each."""
@@ -209,9 +194,9 @@ class _Work:
         within = (Span(span.start, min(span.end, end)) for span in spans)
         return sorted(piece for span in within for piece in split(self._plan.clipper, span))
 
-    def _add_sound(self, clips: Sequence[_Clip], work: PictureWork, *, whole: bool) -> None:
+    def _add_sound(self, clips: Sequence[Clip], work: PictureWork, *, whole: bool) -> None:
         """Give the clips their sound: beside the picture, and as a part of its own."""
-        plan, tracks, owners = self._plan, list[Track](), list[tuple[_Clip, str]]()
+        plan, tracks, owners = self._plan, list[Track](), list[tuple[Clip, str]]()
         for clip in clips:
             if clip.picture is not None:
                 file = ClipFile("mp4", clip.picture)
@@ -231,7 +216,7 @@ class _Work:
             if clip.receipt is not None and (part == "mp4" or clip.picture is None):
                 clip.receipt = replace(clip.receipt, audio=method)
 
-    def _is_sound_already(self, clip: _Clip, work: PictureWork) -> bool:
+    def _is_sound_already(self, clip: Clip, work: PictureWork) -> bool:
         """Hand the file on as it is where it is just the sound that is asked for."""
         audio, extension = self._sound.probe.audio, self._plan.audio_format
         assert extension is not None
@@ -250,47 +235,6 @@ class _Work:
             clip.parts[extension] = self._task.sound or self._task.body
         return same
 
-    def _samples(
-        self, clip: _Clip, facts: Mapping[str, Any], number: int | None
-    ) -> Iterator[Sample]:
-        """The clip as a sample; each of its images as one of its own."""
-        key, meta = self._task.key, dict(facts)
-        if self._media.damage:
-            meta["damage"] = self._media.damage[0]
-        if clip.receipt is not None:
-            meta["receipt"] = asdict(clip.receipt)
-        if number is not None:
-            key = f"{key}_{number:0{CLIP_DIGITS}d}"
-            meta |= self._clip_facts(clip)
-        if clip.parts or not (self._plan.wants_picture or self._plan.audio_format):
-            parts = {name: self._part(body) for name, body in clip.parts.items()}
-            yield Sample(key, parts, meta)
-        for count, (time, image) in enumerate(clip.images):
-            assert self._plan.image_format is not None
-            part = self._part(Blob.of(image))
-            own = {"frame_time": time, **self._frame_subtitle(time)}
-            alone = len(clip.images) == 1 and not clip.parts
-            image_key = key if alone else f"{key}_{count:0{IMAGE_DIGITS}d}"
-            yield Sample(image_key, {self._plan.image_format: part}, {**meta, **own})
-
-    def _clip_facts(self, clip: _Clip) -> dict[str, Any]:
-        asked = clip.receipt.asked if clip.receipt is not None else clip.span
-        times: list[Any] = list(asked)
-        if self._writes_clock_times:
-            times = [clock_time(time) for time in asked]
-        facts: dict[str, Any] = {"clips": [times]}
-        if self._task.metadata.get("yt_meta_dict") or self._plan.output.subtitles_are_clips:
-            subtitles = clip_subtitles(self._subtitles, asked)
-            facts["clip_subtitles"] = [subtitle.record for subtitle in subtitles]
-        return facts
-
-    def _frame_subtitle(self, time: float) -> dict[str, Any]:
-        stills = self._plan.stills
-        for subtitle in self._subtitles if stills and stills.needs_subtitles else ():
-            if subtitle.span.start == time:
-                return {"frame_time": subtitle.start, "frame_subtitle": subtitle.record["lines"]}
-        return {}
-
     def _why_no_clips(self, facts: Mapping[str, Any]) -> str:
         stills = self._plan.stills
         if stills is not None and stills.needs_subtitles and not self._subtitles:
@@ -302,22 +246,13 @@ class _Work:
             " the file"
         )
 
-    def _part(self, body: Body) -> Body:
-        """Small parts travel inside the answer, large ones by a path in the spool."""
-        spool = self._task.spool
-        if not isinstance(body, Blob) or body.data is None or spool is None:
-            return body
-        if body in (self._task.body, self._task.sound) or body.size <= PART_INLINE_BYTES:
-            return body
-        return Blob(size=body.size, path=write_part(spool, body.data))
 
-
-def _decoded_clip(take: Take | StillTake) -> _Clip:
+def _decoded_clip(take: Take | StillTake) -> Clip:
     if isinstance(take, StillTake):
         receipt = Receipt(take.span, take.span, len(take.images), take.span.length, "exact")
-        return _Clip(take.span, receipt, images=take.images)
+        return Clip(take.span, receipt, images=take.images)
     receipt = Receipt(take.span, take.real, take.frames, take.duration, "exact")
-    return _Clip(take.span, receipt, take.picture)
+    return Clip(take.span, receipt, take.picture)
 
 
 def _receipt(span: Span) -> Receipt:

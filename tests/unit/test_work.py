@@ -17,9 +17,10 @@ import pytest
 from asyncv2d import plan
 from asyncv2d.made_media import MadeVideo, demo_videos, read_number, scenes
 from asyncv2d.plan import make_plan
+from asyncv2d.samples import PART_INLINE_BYTES
 from asyncv2d.task import Task, sendable
 from asyncv2d.types import Blob, Cause, ItemError, LocalFile, Processed, Sample
-from asyncv2d.work import PART_INLINE_BYTES, process
+from asyncv2d.work import process
 
 Run = Callable[..., Processed]
 SMALL = {"Resolution": {"video_size": 64, "resize_mode": "scale,crop,pad"}}
