@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncv2d.types import RunError, UserError
+from asyncv2d.request import Request, one_table
+from asyncv2d.types import RunError
 
 if TYPE_CHECKING:
     from anyio.abc import Process
@@ -105,9 +104,7 @@ MaxShardRetry = Annotated[
 TmpDir = Annotated[str, typer.Option("--tmp_dir", help="Folder for temporary files.")]
 
 
-def _with_job(
-    action: Callable[[_Request], int], *, table: str | None = None
-) -> Callable[..., None]:
+def _with_job(action: Callable[[Request], int], *, table: str | None = None) -> Callable[..., None]:
     """Make a command of ``action`` that takes all arguments of a job.
 
     ``table`` stands in where no input table is given; None: one must be given.
@@ -138,8 +135,8 @@ def _with_job(
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name in _NAMES}
         with _errors_as_lines():
-            arguments["url_list"] = _list_or_text(_one_table(urls, url_list, table))
-            raise typer.Exit(action(_Request(arguments, config, override or [])))
+            arguments["url_list"] = one_table(urls, url_list, table)
+            raise typer.Exit(action(Request(arguments, config, override or [])))
 
     command.__doc__ = action.__doc__
     return command
@@ -166,75 +163,14 @@ _NAMES = {
 }
 
 
-def _one_table(positional: str | None, option: str | None, default: str | None) -> str:
-    given = [table for table in (positional, option) if table is not None]
-    if not given and default is not None:
-        return default
-    if len(given) != 1:
-        raise UserError("give the input table once: asyncv2d download urls.csv")
-    return given[0]
-
-
-def _list_or_text(text: str) -> Any:
-    """A list of tables is written as JSON."""
-    return json.loads(text) if text.startswith('["') else text
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What the user typed."""
-
-    arguments: dict[str, Any]
-    config: str
-    overrides: Sequence[str]
-
-    @property
-    def streams(self) -> bool:
-        """Whether rows come from stdin or samples go to stdout."""
-        return "-" in (self.arguments["url_list"], self.arguments["output_folder"])
-
-    def job(self) -> Job:
-        """The checked job; to import what that takes is a good part of a short run."""
-        return _job(dict(self.arguments), self.config, self.overrides)
-
-
-def _job(arguments: dict[str, Any], config: str, overrides: Sequence[str]) -> Job:
-    from asyncv2d.job import make_job
-
-    arguments["enable_wandb"] = arguments["enable_wandb"].lower() in ("true", "1", "yes")
-    arguments["encode_formats"] = _json_value(arguments, "encode_formats")
-    if arguments["retry_causes"] is not None:
-        arguments["retry_causes"] = _names(arguments["retry_causes"])
-    columns = arguments["save_additional_columns"]
-    if columns is not None and not columns.lstrip().startswith("["):
-        arguments["save_additional_columns"] = _names(columns)
-    else:
-        arguments["save_additional_columns"] = _json_value(arguments, "save_additional_columns")
-    return make_job(arguments, config, overrides)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
-
-
-def _json_value(arguments: dict[str, Any], name: str) -> Any:
-    text = arguments[name]
-    if text is None:
-        return None
-    try:
-        return json.loads(text.replace("'", '"'))
-    except json.JSONDecodeError as error:
-        raise UserError(f"--{name}: {text!r} is no valid JSON: {error}") from None
-
-
-def _download(request: _Request) -> int:
+def _download(request: Request) -> int:
     """Download, cut, resize, describe and shard all videos of a table."""
     import anyio
 
     return anyio.run(_download_async, request)
 
 
-async def _download_async(request: _Request) -> int:
+async def _download_async(request: Request) -> int:
     """Start a loop process first of all: it gets ready while the arguments are looked at."""
     if request.streams:
         return await _run(request.job(), None)
@@ -258,7 +194,7 @@ async def _run(job: Job, spare: Process | None) -> int:
     return summary.exit_code
 
 
-def _plan(request: _Request) -> int:
+def _plan(request: Request) -> int:
     """Print what `download` with the same arguments would do, and do nothing."""
     from asyncv2d.explain import explain
 

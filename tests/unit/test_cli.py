@@ -62,6 +62,7 @@ def test_python_m() -> None:
         (["a.csv", "--set", "reading"], "expected section.key=value"),
         (["a.csv", "--encode_formats", "{"], "--encode_formats: '{' is no valid JSON"),
         (["a.csv", "--save_additional_columns", "[1"], "no valid JSON"),
+        (['["a.csv"'], "--url_list: '[\"a.csv\"' is no valid JSON"),
         (["a.csv", "--enable_wandb", "True"], "--enable_wandb"),
         (["a.csv", "--stage", "upload"], "--stage"),
         (["a.csv", "--no_such_option", "1"], "no_such_option"),
