@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from tests.conftest import Server
     from tests.unit.fetch.conftest import Downloads, Names
 
-METADATA = ("169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "100.100.100.200")
+METADATA = (
+    "metadata.google.internal",
+    "169.254.169.254",
+    "[fd00:ec2::254]",
+    "[::ffff:169.254.169.254]",
+    "100.100.100.200",
+)
 LOCAL = ("127.0.0.1", "localhost", "10.0.0.5", "192.168.1.1", "[::1]", "[fd12::1]", "nas.local")
 ODD = ("2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]", "[2002:7f00:1::]")
 PUBLIC = ("example.org", "93.184.216.34", "[2606:2800:220:1::1]")

@@ -58,6 +58,7 @@ lines
 _GERMAN = "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\nHallo\n"
 _VIDEO_PAGE = "<html><head><title>A film</title></head><body>{}</body></html>"
 _REFUSED = "http://169.254.169.254"
+_ELSEWHERE = "other.example.com"
 _FILLING = b" " * (1 << 16)
 _JSON_LD = {
     "@context": "https://schema.org",
@@ -129,9 +130,11 @@ class Site:
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.hits: Counter[str] = Counter()
+        self.told: list[tuple[str, str]] = []  # hosts that were asked, and all headers
         self.opted_out: tuple[str, ...] = ()
         self.robots = ""
         self.login = ""
+        self.needs_login = ""  # which host; empty: every one
         self.address = ""
 
     def url(self, path: str) -> str:
@@ -173,12 +176,17 @@ class Site:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
         self.hits[path] += 1
-        if self.login and request.headers.get("Authorization") != self.login:
+        self.told.append((request.host, str(request.raw_headers)))
+        asks = self.login and request.host.startswith(self.needs_login)
+        if asks and request.headers.get("Authorization") != self.login:
             path = "status/401"
         if path.startswith("status/"):
             return web.Response(status=int(path.split("/")[1]), text="no", content_type="text/html")
         if path.startswith("endless/"):
             return await self._go_on(request, path.removeprefix("endless/"))
+        if path.startswith("away/"):
+            place = f"http://{_ELSEWHERE}/{path.removeprefix('away/')}"
+            return web.Response(status=302, headers={"Location": place})
         if path.startswith(("cut/", "broken/")):
             return await self._break_off(request, *path.split("/", 1))
         if path == "silent":
@@ -258,6 +266,7 @@ class Site:
             "none": "<p>Nothing to see</p>",
             "broken": '<video src="/no-such.mp4"></video>',
             "text-video": '<video src="/none"></video>',
+            "leads-away": f'<video src="http://{_ELSEWHERE}/made.mp4"></video>',
             "leads-here": f'<video src="{self.url("made.mp4")}"></video>',
             "leads-to-localhost": f'<video src="http://localhost:{self.port}/made.mp4"></video>',
         }
@@ -481,7 +490,7 @@ class TestMetadata:
         url = site.url("video?token=S3CRET").replace("://", "://me:S3CRET@")
         got = await fetched(spool, url, yt_args={"yt_metadata_args": {}})
         written = json.dumps(got.info)
-        assert "***@127.0.0.1" in written
+        assert "token=***" in written
         assert "S3CRET" not in written
         got.close()
 
@@ -673,6 +682,24 @@ class TestPublicPages:
         error = await self.failure(site, spool, page)
         assert error.cause is Cause.FORBIDDEN_ADDRESS, error
         assert site.hits == {page: 1}
+
+    async def test_nor_do_their_segments(self, site: Site, spool: Spool) -> None:
+        """The proxy would ask for them: it is not told."""
+        error = await self.failure(site, spool, "hls/low/refused.m3u8")
+        assert error.cause is Cause.FORBIDDEN_ADDRESS, error
+        assert "169.254.169.254" not in {host for host, _ in site.told}
+
+    @pytest.mark.parametrize("path", ["leads-away", "away/video", "away/hls/low/list.m3u8"])
+    async def test_a_login_is_for_one_server(self, site: Site, spool: Spool, path: str) -> None:
+        """Others that it leads to are not told, neither as a login nor as where one comes from."""
+        site.login = "Basic bWU6czNjcmV0"
+        site.needs_login = "films.example.com"
+        url = f"http://me:s3cret@films.example.com/{path}"
+        got = await fetched(spool, url, proxy=site.address)
+        got.close()
+        elsewhere = [headers for host, headers in site.told if host == _ELSEWHERE]
+        assert elsewhere
+        assert not [headers for headers in elsewhere if "s3cret" in headers or "Basic" in headers]
 
     async def test_they_may_name_their_own(self, site: Site, spool: Spool) -> None:
         """As any other public address."""

@@ -31,6 +31,13 @@ _METADATA = frozenset(
         ),
     )
 )
+# Where a proxy looks names up, their addresses are never seen here.
+_METADATA_NAMES = frozenset(
+    {
+        *("metadata", "metadata.google.internal", "metadata.goog", "metadata.tencentyun.com"),
+        *("instance-data", "instance-data.ec2.internal"),
+    }
+)
 _REMEMBERED = 4096
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")
@@ -54,6 +61,8 @@ class Policy:
             raise ItemError(Cause.BAD_URL, f"{host} is no usual way to write an address")
         if address is not None and self._is_refused(address, named=from_local):
             raise forbidden(host, address)
+        if host.rstrip(".").lower() in _METADATA_NAMES:
+            raise forbidden(host, host)
         if address is None and is_local_name(host) and not self._may_be_private(named=from_local):
             raise ItemError(Cause.FORBIDDEN_ADDRESS, f"{host} names a machine of this network")
 

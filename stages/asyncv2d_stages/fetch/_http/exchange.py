@@ -123,7 +123,7 @@ class Exchange:
                 )
                 async with head, request as response:
                     head.reschedule(None)
-                    self._proxy.answered(response.status)
+                    self._proxy.answered(response.status, call.target)
                     transfer.status = response.status
                     _hear(response, turn)
                     answer = await self._take(call, response, transfer)

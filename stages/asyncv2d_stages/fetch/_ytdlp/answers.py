@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from asyncv2d_stages.fetch._http.consent import refusal
 from asyncv2d_stages.fetch._ytdlp.bounds import bounded, read_whole
 from asyncv2d_stages.fetch._ytdlp.causes import refused
 from asyncv2d_stages.fetch._ytdlp.claims import is_manifest
+from asyncv2d_stages.fetch._ytdlp.instead import instead
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
 _LARGEST_PAGE = 32_000_000
@@ -39,14 +40,24 @@ class Answers:
     @contextmanager
     def looked_at(self, url: str, *, media: bool) -> Iterator[None]:
         """Within it, ``media`` of the row with ``url`` is asked for, or what leads to it."""
+        from yt_dlp.networking._urllib import RedirectHandler
         from yt_dlp.utils import extract_basic_auth
 
         self._row, self._login = extract_basic_auth(url)
         self._is_media = media
         self.failure = None
         self._most = _LARGEST_PIECE if media else _LARGEST_PAGE
-        with bounded(self._most, each=not media):
+        follow = _taking_no_login(RedirectHandler.redirect_request)
+        with (
+            bounded(self._most, each=not media),
+            instead(RedirectHandler, "redirect_request", follow),
+        ):
             yield
+
+    @property
+    def row(self) -> str:
+        """The row's URL without user and password: a page's is told to whom it leads to."""
+        return self._row
 
     def open(self, request: Any) -> Any:
         """The answer to a request. Raises what yt-dlp does, and ItemError where we refuse it."""
@@ -100,6 +111,19 @@ class Answers:
             vars(error)["broke_off"] = True  # tells it from an answer that did not begin
             raise
         return data
+
+
+def _taking_no_login(follow: Callable[..., Any]) -> Callable[..., Any]:
+    """Follows a redirect; to another server without what only the first one is to know."""
+
+    @wraps(follow)
+    def following(handler: Any, request: Any, *args: Any) -> Any:
+        further = follow(handler, request, *args)
+        if _server(further.full_url) != _server(request.full_url):
+            further.remove_header("Authorization")
+        return further
+
+    return following
 
 
 def _check_end(answer: Any, size: int) -> None:

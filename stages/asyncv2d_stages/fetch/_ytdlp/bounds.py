@@ -15,6 +15,7 @@ from typing import Any
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._ytdlp.guard import RefusedError
+from asyncv2d_stages.fetch._ytdlp.instead import instead
 
 _PIECE = 1 << 16
 _DROP = 64
@@ -32,9 +33,9 @@ def bounded(most: int, *, each: bool) -> Iterator[None]:
     unpacking = _urllib.HTTPHandler
     with ExitStack() as stack:
         read = partial(_read, http.client.HTTPResponse.read, most, each)
-        stack.enter_context(_instead(http.client.HTTPResponse, "read", _as_method(read)))
+        stack.enter_context(instead(http.client.HTTPResponse, "read", _as_method(read)))
         for name, unpack in (("gz", _gunzip), ("deflate", _inflate), ("brotli", _unbrotli)):
-            stack.enter_context(_instead(unpacking, name, staticmethod(partial(unpack, most))))
+            stack.enter_context(instead(unpacking, name, staticmethod(partial(unpack, most))))
         yield
 
 
@@ -46,16 +47,6 @@ def read_whole(read: Callable[[int], bytes], most: int) -> bytes:
         _check(size, most)
         pieces.append(piece)
     return b"".join(pieces)
-
-
-@contextmanager
-def _instead(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = vars(owner)[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:

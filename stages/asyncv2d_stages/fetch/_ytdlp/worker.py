@@ -58,7 +58,7 @@ def find(url: str, folder: str) -> Found:
     """Ask the site for the video of a page. Raises ItemError where there is none to be had."""
     kept = Kept.current()
     with kept.explaining(), kept.guarded(url, media=False):
-        info = _single(kept.ask(url))
+        info = _single(kept.ask(kept.answers.row))
         _refuse_unfinished(info)
         parts = info.get("requested_formats") or [info] if kept.options.choice.wants else []
         forms = [_form(kept, part) for part in parts]
