@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from asyncv2d import gif
 from asyncv2d.clock import LONGEST_STILL, Clock
 from asyncv2d.continuity import FORMATS, Continuity
 from asyncv2d.headers import headers, is_known
@@ -29,6 +30,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,ogg,asf,mxf,gif,ivf,nut,"
     "rm,dv,h264,hevc,m4v,obu,mp3,wav,w64,aac,flac,ac3,eac3,aiff,amr,caf,au"
 )
+_STILL_BRANDS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1")
 _BEFORE_ALL = -(1 << 40)  # in a stream's own units: some streams begin before time 0
 _SNIFF_BYTES = 192
 _MOST_PRIMING = Fraction(-1)
@@ -115,10 +117,20 @@ def open_media(body: Body, *, keep_damaged: bool = False) -> Iterator[Media]:
         with _file(body) as file:
             head = file.read(_SNIFF_BYTES)
             truncated = is_truncated(file)
+            _refuse_pictures(file, head)
     except OSError as error:
         raise ItemError(Cause.NOT_FOUND, f"the file cannot be read: {error.strerror}") from error
     with _open(body, head, truncated) as container:
         yield _media(body, container, truncated, keep_damaged)
+
+
+def _refuse_pictures(file: BinaryIO, head: bytes) -> None:
+    """Raise ItemError (not_media) for a single picture that FFmpeg would read as a short video."""
+    is_still = head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS
+    if head.startswith(gif.MAGIC):
+        is_still = gif.read_blocks(file, file.seek(0, io.SEEK_END)).pictures <= 1
+    if is_still:
+        raise ItemError(Cause.NOT_MEDIA, "the file is a single picture")
 
 
 @contextmanager

@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+from asyncv2d import gif
+
 _TS_PACKET = 188
 _TS_SYNC = b"\x47"
 _PS_PACK = b"\x00\x00\x01\xba"
 _PS_TAIL = 1 << 18  # bytes: packs are smaller, usually 2 KiB
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = 0x18538067
 _MEDIA_MAGIC = {
@@ -22,7 +26,8 @@ _MEDIA_MAGIC = {
         b"OggS",
         b"ID3",
         b"fLaC",
-        b"\x30\x26\xb2\x75",
+        _ASF[:4],
+        gif.MAGIC,
         _PS_PACK,
     ),
     4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp"),
@@ -67,6 +72,8 @@ def is_truncated(file: BinaryIO) -> bool:
         return size % _TS_PACKET != 0
     if head.startswith(_PS_PACK):
         return _ps_is_cut(file, size)
+    if head.startswith(gif.MAGIC):
+        return gif.read_blocks(file, size).is_cut
     return _end(file, head, size) > size
 
 
@@ -76,6 +83,8 @@ def _end(file: BinaryIO, head: bytes, size: int) -> int:
         return _flv_end(file, size)
     if head.startswith(_EBML):
         return _matroska_end(file, size)
+    if head.startswith(_ASF):
+        return _asf_end(file, size)
     if head.startswith(b"RIFF") and len(head) >= 12:
         length = int.from_bytes(head[4:8], "little")
         return size if length in _UNKNOWN_RIFF else 8 + length
@@ -112,6 +121,22 @@ def _flv_end(file: BinaryIO, size: int) -> int:
         if position >= size:  # some writers leave the last 4 bytes out
             return position
         position += 4
+    return size
+
+
+def _asf_end(file: BinaryIO, size: int) -> int:
+    """What the object with the file's properties says, if it is no broadcast's."""
+    file.seek(30)
+    position = 30
+    while len(head := file.read(92)) == 92:
+        if head.startswith(_ASF_FILE):
+            is_broadcast = head[88] & 1
+            return size if is_broadcast else int.from_bytes(head[40:48], "little")
+        length = int.from_bytes(head[16:24], "little")
+        if length < 24:
+            return size
+        position += length
+        file.seek(position)
     return size
 
 

@@ -15,6 +15,7 @@ VIDEOS = {
     "matroska": MadeVideo(scenes(0.4), container="matroska"),
     "webm": MadeVideo(scenes(0.4), codec="libvpx", audio="libopus", container="webm"),
     "avi": MadeVideo(scenes(0.4), codec="mpeg4", audio="libmp3lame", container="avi"),
+    "asf": MadeVideo(scenes(0.4), codec="wmv2", audio="libmp3lame", container="asf"),
     "mpeg-1": MadeVideo(scenes(0.4), codec="mpeg1video", audio="mp2", container="mpeg"),
     "mpeg-2": MadeVideo(scenes(0.4), codec="mpeg2video", audio="ac3", container="vob"),
 }

@@ -19,7 +19,13 @@ from asyncv2d.deadline import waiting
 from asyncv2d.ports import BodyWriter, Fetch, FetchContext, Settings
 from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
 from asyncv2d_stages.fetch import _backoff
-from asyncv2d_stages.fetch._hosts.safety import Policy, PrivateAddresses, forbidden, plain_address
+from asyncv2d_stages.fetch._hosts.safety import (
+    Policy,
+    PrivateAddresses,
+    forbidden,
+    is_local_name,
+    plain_address,
+)
 from asyncv2d_stages.fetch._remote_causes import explaining
 
 T = TypeVar("T")
@@ -32,6 +38,7 @@ _OTHERS = frozenset(
     | {"ssh"}
 )
 _WITH_HOST = frozenset({"ftp", "hdfs", "root", "sftp", "smb", "ssh"})
+_BY_ADDRESS = _WITH_HOST - {"hdfs", "root"}  # these two name further servers themselves
 # Other fetchers' schemes; and those that lead to files of this machine, or to further URLs: lists
 # of URLs come from strangers. The last two are HTTP, whose drivers follow redirects anywhere.
 _NOT_OURS = frozenset(
@@ -105,22 +112,29 @@ class _Files:
             await self._read(url, scheme, body, calls)
             return await body.finish()
 
-    async def _check_host(self, url: str, scheme: str, calls: _Calls) -> None:
-        """Refuse a public name that leads to a machine of this network."""
+    async def _checked(self, url: str, scheme: str, calls: _Calls) -> str:
+        """The URL to open: with its host's address, for the name could have another one by then.
+
+        Refuses a public name that leads to a machine of this network.
+        """
         if scheme not in _WITH_HOST:
-            return
+            return url
         with explaining(url):
             host = urlsplit(url).hostname or ""
             policy = Policy(self._settings.private_addresses)
             policy.check_host(host, from_local=True)
-        if plain_address(host) is None:
-            found = await calls.run(partial(socket.getaddrinfo, host, None))
-            for address in {str(entry[4][0]) for entry in found}:
-                if not policy.allows(host, address):
-                    raise forbidden(host, address)
+        if plain_address(host) is not None:
+            return url
+        found = await calls.run(partial(socket.getaddrinfo, host, None))
+        addresses = [str(entry[4][0]) for entry in found]
+        for address in addresses:
+            if not policy.allows(host, address):
+                raise forbidden(host, address)
+        by_name = is_local_name(host) or scheme not in _BY_ADDRESS
+        return url if by_name else _with_host(url, addresses[0])
 
     async def _read(self, url: str, scheme: str, body: BodyWriter, calls: _Calls) -> None:
-        await self._check_host(url, scheme, calls)
+        url = await self._checked(url, scheme, calls)
         arguments = _client_arguments(scheme, self._settings.timeout)
         file, size = await calls.run(partial(_open, url, scheme, arguments))
         try:
@@ -184,6 +198,14 @@ class _Calls:
             if limit < self._limit:
                 raise ItemError(Cause.TIMEOUT, f"not read within total_timeout ({self._total:g} s)")
             raise ItemError(Cause.STALLED, f"no byte came for {limit:g} s")
+
+
+def _with_host(url: str, address: str) -> str:
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    host = f"[{address}]" if ":" in address else address
+    port = "" if parts.port is None else f":{parts.port}"
+    return parts._replace(netloc=f"{user}{at}{host}{port}").geturl()
 
 
 def _open(url: str, scheme: str, arguments: dict[str, Any]) -> tuple[BinaryIO, int | None]:

@@ -220,6 +220,25 @@ async def test_a_long_header(downloads: Downloads) -> None:
         blob.close()
 
 
+async def test_a_cookie_in_another_encoding(downloads: Downloads) -> None:
+    """Is sent back with the same bytes, and the others with it."""
+    asked: list[str] = []
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        asked.append(request)
+        if len(asked) == 1:
+            cookies = b"Set-Cookie: place=caf\xe9\r\nSet-Cookie: wall=passed\r\n"
+            start = head("302 Found", Location="/2.mp4", Content_Length=0)
+            writer.write(start[:-2] + cookies + b"\r\n")
+        else:
+            writer.write(head(Content_Length=16) + b"\0\0\0\x10ftypisom" + bytes(4))
+
+    async with answering(answer) as base, downloads.client(retries=0) as client:
+        blob, _ = await client.download(f"{base}/1.mp4")
+        blob.close()
+    assert "wall=passed" in asked[1]
+
+
 async def test_an_endless_header(downloads: Downloads) -> None:
     """Is not kept in memory."""
     async with answering(policy(70_000)) as base, downloads.client(retries=0) as client:

@@ -102,6 +102,28 @@ async def test_a_public_name_that_leads_home(
     assert error.cause is Cause.FORBIDDEN_ADDRESS
 
 
+@pytest.mark.parametrize("user", ["", "me:pw@"])
+async def test_a_name_with_another_address_later(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch, user: str
+) -> None:
+    """Is connected to at the address that was looked at."""
+    connected: list[Any] = []
+
+    def look_up(host: str, *_: Any, **__: Any) -> list[Any]:
+        address = {"store.example.com": "93.184.216.34"}.get(host, host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 2121))]
+
+    def connect(address: Any, *_: Any, **__: Any) -> socket.socket:
+        connected.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    error = await failure(downloads, f"ftp://{user}store.example.com:2121/a.mp4")
+    assert error.cause is Cause.CONNECT
+    assert set(connected) == {("93.184.216.34", 2121)}
+
+
 async def test_too_large(downloads: Downloads) -> None:
     """Is refused before a byte is read."""
     error = await failure(downloads, "memory://there/a.mp4", max_bytes=1000)

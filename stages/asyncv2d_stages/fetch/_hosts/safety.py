@@ -40,6 +40,11 @@ _METADATA_NAMES = frozenset(
 )
 _REMEMBERED = 4096
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+# What Python takes for global: site-local addresses, NAT64 and segments of one network, old relays.
+_NOT_GLOBAL = tuple(
+    map(ipaddress.ip_network, ("fec0::/10", "64:ff9b:1::/48", "5f00::/16", "192.88.99.0/24"))
+)
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")
 
 
@@ -78,7 +83,7 @@ class Policy:
             return True
         if address.is_link_local or address.is_unspecified or address.is_multicast:
             return self.private != "allow"
-        return not address.is_global and not self._may_be_private(named=named)
+        return not _is_global(address) and not self._may_be_private(named=named)
 
     def _may_be_private(self, *, named: bool) -> bool:
         return self.private == "allow" or (self.private == "auto" and named)
@@ -95,7 +100,7 @@ def forbidden(host: str, address: Address | str) -> ItemError:
 def is_local(host: str) -> bool:
     """Whether a host plainly says that it is a machine of this network."""
     address = plain_address(host)
-    return is_local_name(host) if address is None else not address.is_global
+    return is_local_name(host) if address is None else not _is_global(address)
 
 
 def is_local_name(host: str) -> bool:
@@ -111,6 +116,10 @@ def plain_address(host: str) -> Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _is_global(address: Address) -> bool:
+    return address.is_global and not any(address in network for network in _NOT_GLOBAL)
 
 
 def _odd_address(host: str) -> Address | None:
@@ -131,10 +140,10 @@ def _is_number(part: str) -> bool:
 
 
 def _embedded(address: Address) -> Address | None:
-    """The IPv4 address inside an IPv6 one: mapped, 6to4, Teredo or NAT64."""
+    """The IPv4 address inside an IPv6 one: mapped, compatible, 6to4, Teredo or NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
-    if address in _NAT64:
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)

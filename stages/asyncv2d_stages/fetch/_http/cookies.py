@@ -56,7 +56,9 @@ class Cookies:
         """Take the Set-Cookie headers of an answer."""
         message = Message()
         for header in headers:
-            message.add_header("Set-Cookie", header)
+            # Bytes that are no UTF-8 are kept in a way that a message would not take for text.
+            data = header.encode(errors="surrogateescape")
+            message.add_header("Set-Cookie", data.decode("latin-1"))
         if message:
             if self._set is None:
                 self._set = CookieJar()
