@@ -18,6 +18,7 @@ from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._hosts.host import SILENT, HostGivenUpError
 from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
 from asyncv2d_stages.fetch._http.consent import product_token
+from asyncv2d_stages.fetch._http.proxy import ProxyDownError, wait_for_proxy
 from asyncv2d_stages.fetch._http.session import user_agent
 from asyncv2d_stages.fetch._http.urls import target
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
@@ -25,6 +26,7 @@ from asyncv2d_stages.fetch._ytdlp.claims import is_installed, is_manifest, site_
 from asyncv2d_stages.fetch._ytdlp.kept import Options
 from asyncv2d_stages.fetch._ytdlp.metadata import unpacked
 from asyncv2d_stages.fetch._ytdlp.pool import Process, Processes, open_processes
+from asyncv2d_stages.fetch._ytdlp.proxied import PagesProxy
 from asyncv2d_stages.fetch._ytdlp.sites import Sites
 from asyncv2d_stages.fetch._ytdlp.worker import Form, Found, fetch_pieces, find, prepare
 from asyncv2d_stages.fetch.http import HttpFetcher
@@ -69,7 +71,12 @@ class YtdlpFetcher(HttpFetcher):
                 )
             )
             hosts = Hosts(limits(self, context))
-            yield _Pages(self, args, context, client, hosts, processes).fetch
+            proxy = PagesProxy(
+                options.further.get("proxy"),
+                self.host_patience,
+                min(self.connect_timeout, self.timeout),
+            )
+            yield _Pages(self, args, context, client, hosts, processes, proxy).fetch
 
 
 def _headers(settings: YtdlpFetcher) -> dict[str, str]:
@@ -124,6 +131,7 @@ class _Pages:
         client: Client,
         hosts: Hosts,
         processes: Processes,
+        proxy: PagesProxy,
     ) -> None:
         self._settings = settings
         self._args = args
@@ -134,6 +142,7 @@ class _Pages:
         per_hour = None if budget is None else max(1, round(budget * context.share))
         self._sites = Sites(per_hour, args.site_pause)
         self._hosts = hosts
+        self._proxy = proxy
 
     async def fetch(self, row: Row) -> Fetched:
         media: dict[Modality, Body] = {}
@@ -163,7 +172,7 @@ class _Pages:
         await self._sites.turn(site, counted=known is not None)
         began = anyio.current_time()
         try:
-            return await self._take(url, site, media)
+            return await self._take_by_proxy(url, site, media)
         except HostGivenUpError:
             raise
         except ItemError as error:
@@ -172,11 +181,19 @@ class _Pages:
                 self._sites.objected(site, error, began)
             if not error.cause.worth_retrying or attempts > self._settings.retries:
                 raise
-        for modality in list(media):
-            media.pop(modality).close()
+        _drop(media)
         if not objects:  # else the site's pause is longer
             await anyio.sleep(_backoff.seconds(attempts))
         return None
+
+    async def _take_by_proxy(self, url: str, site: str, media: dict[Modality, Body]) -> Found:
+        """The same, as often as it takes to come through a proxy that is away for a while."""
+        while True:
+            try:
+                return await self._take(url, site, media)
+            except ProxyDownError:
+                _drop(media)
+                await wait_for_proxy()
 
     async def _take(self, url: str, site: str, media: dict[Modality, Body]) -> Found:
         """Find the video, and download what only yt-dlp can."""
@@ -188,7 +205,11 @@ class _Pages:
             for form in found.forms:
                 if form.pieces is not None:
                     await self._client.check_robots(form.url, from_local=found.is_local)
-                    media[form.modality] = await self._pieces(process, form, url)
+                    try:
+                        media[form.modality] = await self._pieces(process, form, url)
+                    except ItemError as error:
+                        await self._proxy.judge(error, target(url))
+                        raise
         return found
 
     async def _find(self, process: Process, url: str, turn: Turn) -> Found:
@@ -196,11 +217,13 @@ class _Pages:
         try:
             found = await self._look(process, url)
         except ItemError as error:
+            await self._proxy.judge(error, target(url))
             if error.cause in SILENT:
                 turn.failed(error, None)
             else:
                 _did_answer(turn)
             raise
+        self._proxy.served(target(url))
         _did_answer(turn)
         return found
 
@@ -245,6 +268,11 @@ class _Pages:
                 more += cast(int, facts.get("attempts", 1)) - 1
         info.pop("attempts", None)
         return info, more
+
+
+def _drop(media: dict[Modality, Body]) -> None:
+    for modality in list(media):
+        media.pop(modality).close()
 
 
 def _did_answer(turn: Turn) -> None:

@@ -14,7 +14,6 @@ import anyio
 import pytest
 
 from asyncv2d.types import Cause, ItemError, RunError, UserError
-from asyncv2d_stages.fetch._http import client as http_client
 from asyncv2d_stages.fetch._http import proxy as http_proxy
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class TestServersThatAnswerAsProxiesDo:
     @pytest.fixture(autouse=True)
     def _at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """No waiting between two tries."""
-        monkeypatch.setattr(http_client, "_PROXY_PAUSE_S", 0.01)
+        monkeypatch.setattr(http_proxy, "_PAUSE_S", 0.01)
 
     @pytest.mark.parametrize("kind", ["http", "socks5"])
     async def test_beside_others(
@@ -211,7 +210,7 @@ async def test_a_proxy_that_is_gone_for_a_while(
     kind: str,
 ) -> None:
     """Is waited for, and costs no row an attempt; one that stays away ends the run."""
-    monkeypatch.setattr(http_client, "_PROXY_PAUSE_S", 0.01)
+    monkeypatch.setattr(http_proxy, "_PAUSE_S", 0.01)
     proxy = Proxy(server)
     handler, scheme = (proxy.http, "http") if kind == "http" else (proxy.socks, "socks5")
     async with listening(handler) as address:

@@ -27,9 +27,10 @@ from asyncv2d.fetching import equipped, open_fetchers
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.ports import FetchContext
 from asyncv2d.spool import Spool, SpoolFolders
-from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row
+from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row, RunError
 from asyncv2d_stages.fetch import _backoff, ytdlp
 from asyncv2d_stages.fetch._hosts import host as one_host
+from asyncv2d_stages.fetch._http import proxy
 from asyncv2d_stages.fetch._ytdlp.choice import Choice, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp.worker import Form, fetch_pieces, prepare
@@ -128,6 +129,7 @@ class Site:
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._closing = asyncio.Event()
+        self._wanted_port = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.hits: Counter[str] = Counter()
         self.told: list[tuple[str, str]] = []  # hosts that were asked, and all headers
@@ -146,8 +148,9 @@ class Site:
         """Where it listens."""
         return int(self.address.rpartition(":")[2])
 
-    def start(self) -> None:
+    def start(self, port: int = 0) -> None:
         """Serve from now on."""
+        self._wanted_port = port
         self._thread.start()
         assert self._started.wait(_DEADLINE_S)
 
@@ -166,7 +169,7 @@ class Site:
         runner = web.AppRunner(app, shutdown_timeout=0.05)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, "127.0.0.1", self._wanted_port).start()
             self.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
             self._started.set()
             await self._closing.wait()
@@ -706,6 +709,90 @@ class TestPublicPages:
         got = await fetched(spool, "http://films.example.com/video", proxy=site.address)
         assert got.media["video"].read() == _LOW.data()
         got.close()
+
+
+async def _want_another_password(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """A proxy that refuses, in the words of its kind."""
+    is_socks = (await reader.readexactly(1))[0] == 5
+    writer.write(b"\5\xff" if is_socks else b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
+
+
+class TestProxies:
+    """What a proxy does is no fault of any page."""
+
+    @pytest.fixture(autouse=True)
+    def _at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No waiting between two tries."""
+        monkeypatch.setattr(proxy, "_PAUSE_S", 0.01)
+        monkeypatch.setattr(proxy, "_DOUBT_S", 0.0)
+
+    @pytest.mark.parametrize(
+        ("kind", "page"),
+        [
+            ("http", "http://films.example.com/video"),
+            ("http", "https://films.example.com/video"),
+            ("socks5h", "http://films.example.com/video"),
+        ],
+    )
+    async def test_one_that_refuses(self, spool: Spool, kind: str, page: str) -> None:
+        """Ends the run in a line."""
+        async with await asyncio.start_server(_want_another_password, "127.0.0.1", 0) as server:
+            through = f"{kind}://me:no@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            with pytest.raises(RunError, match="wants another user or password"):
+                await outcomes(spool, [page], proxy=through)
+
+    async def test_one_that_stays_away(self, spool: Spool) -> None:
+        """Ends the run, too."""
+        page, through = "http://films.example.com/video", "http://127.0.0.1:1"
+        with pytest.raises(RunError, match=r"has not been reached for 0\.1 s"):
+            await outcomes(spool, [page], proxy=through, host_patience=0.1)
+
+    async def test_one_that_comes_back(
+        self, files: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Is waited for, which costs no attempt."""
+        is_missed = anyio.Event()
+
+        async def wait() -> None:
+            is_missed.set()
+            await proxy.wait_for_proxy()
+
+        monkeypatch.setattr(ytdlp, "wait_for_proxy", wait)
+        away, back = Site(files), Site(files)
+        away.start()
+        through = away.address
+        away.stop()
+        async with anyio.create_task_group() as tasks:
+            got: list[Fetched] = []
+
+            async def fetch() -> None:
+                page = "http://films.example.com/video"
+                got.append(await fetched(spool, page, proxy=through))
+
+            tasks.start_soon(fetch)
+            await is_missed.wait()
+            back.start(int(through.rpartition(":")[2]))
+        back.stop()
+        assert got[0].attempts == 1
+        got[0].close()
+
+    async def test_a_page_that_speaks_like_one(self, site: Site, spool: Spool) -> None:
+        """Fails alone: others came through."""
+        urls = [f"http://{host}.example.com" for host in ("films", "other", "films")]
+        paths = ["video", "status/407", "video"]
+        got = await outcomes(
+            spool,
+            [f"{url}/{path}" for url, path in zip(urls, paths, strict=True)],
+            proxy=site.address,
+        )
+        assert isinstance(got[1], ItemError)
+        assert got[1].facts["http_status"] == 407
+        for one in (got[0], got[2]):
+            assert isinstance(one, Fetched), one
+            one.close()
 
 
 class TestProcesses:

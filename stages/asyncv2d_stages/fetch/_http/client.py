@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
-from asyncv2d.deadline import waiting
 from asyncv2d.ports import FetchContext
 from asyncv2d.redact import redacted
 from asyncv2d.types import Blob, Cause, ItemError
@@ -22,7 +21,7 @@ from asyncv2d_stages.fetch._hosts.way import Way
 from asyncv2d_stages.fetch._http.consent import product_token
 from asyncv2d_stages.fetch._http.cookies import Cookies, read_cookies
 from asyncv2d_stages.fetch._http.exchange import Call, Exchange, NoRoom
-from asyncv2d_stages.fetch._http.proxy import ProxyDownError
+from asyncv2d_stages.fetch._http.proxy import ProxyDownError, wait_for_proxy
 from asyncv2d_stages.fetch._http.robots import Robots
 from asyncv2d_stages.fetch._http.session import family, open_session, proxy_host, user_agent
 from asyncv2d_stages.fetch._http.small import SmallFiles
@@ -32,7 +31,6 @@ from asyncv2d_stages.fetch._http.urls import Target, target
 if TYPE_CHECKING:
     from asyncv2d_stages.fetch.http import HttpFetcher
 
-_PROXY_PAUSE_S = 1.0
 _LONGEST_HOLD_S = 10.0  # that a part of a body is kept while its row waits
 
 
@@ -181,8 +179,7 @@ class Client:
                 await transfer.drop()
                 continue
             except ProxyDownError:
-                with waiting():
-                    await asyncio.sleep(_PROXY_PAUSE_S)
+                await wait_for_proxy()
                 continue
             if not isinstance(answer, NoRoom):
                 return answer

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import NoReturn
 from urllib.parse import urlsplit
 
+from asyncv2d.deadline import waiting
 from asyncv2d.redact import redacted
 from asyncv2d.types import RunError
 from asyncv2d_stages.fetch._http.urls import Target
@@ -13,11 +15,18 @@ from asyncv2d_stages.fetch._http.urls import Target
 _REFUSED = 407
 _AUTH = "authentication"
 _DOUBT_S = 5.0
+_PAUSE_S = 1.0
 _MOST_SUSPECTS = 10_000
 
 
 class ProxyDownError(Exception):
     """The proxy cannot be reached just now, or may have refused to serve: try again soon."""
+
+
+async def wait_for_proxy() -> None:
+    """The pause after a ProxyDownError."""
+    with waiting():
+        await asyncio.sleep(_PAUSE_S)
 
 
 class ProxyHealth:
@@ -69,7 +78,7 @@ class ProxyHealth:
         refused = [other for other, served in self._suspects.items() if served == self._served]
         if self._served > 0 and refused == [place] and place != self._last_served:
             return True
-        raise self._refusal()
+        raise self.refusal()
 
     def hear(self, error: Exception) -> None:
         """Take what a request raised.
@@ -80,20 +89,24 @@ class ProxyHealth:
         if self._proxy is None:
             return
         if _is_refusal(error):
-            raise self._refusal() from error
-        if not isinstance(error, _of_proxies()):
-            return
+            raise self.refusal() from error
+        if isinstance(error, _of_proxies()):
+            self.missed(error)
+
+    def missed(self, error: Exception) -> NoReturn:
+        """It was not reached. Raises ProxyDownError, and RunError beyond the patience."""
         now = asyncio.get_running_loop().time()
         if self._down_since is None:
             self._down_since = now
         if now - self._down_since > self._patience_s:
             raise RunError(
-                f"reading.proxy: {redacted(self._proxy)} has not been reached for"
+                f"reading.proxy: {redacted(self._proxy or '')} has not been reached for"
                 f" {self._patience_s:g} s; what is finished is kept: run the same command again"
             ) from error
         raise ProxyDownError from error
 
-    def _refusal(self) -> RunError:
+    def refusal(self) -> RunError:
+        """The end of a run whose proxy refuses to serve."""
         return RunError(
             f"reading.proxy: {redacted(self._proxy or '')} refuses to serve: it wants another user"
             " or password in its URL; what is finished is kept: run the same command again"

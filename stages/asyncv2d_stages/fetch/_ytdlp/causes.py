@@ -68,6 +68,8 @@ _BLURB = re.compile(
     r"|Use --cookies|Use --list-formats|Also see {1,2}https).*",
     re.DOTALL | re.IGNORECASE,
 )
+_NO_TUNNEL = "Tunnel connection failed: 407"
+_NO_SOCKS = (0xFE, 0xFF)
 _HTTP_ERROR = re.compile(r"HTTP Error (\d{3})\b")
 _LONGEST = 400
 
@@ -80,6 +82,8 @@ def explained(error: BaseException, warnings: list[str]) -> ItemError:
     status = next(filter(None, map(_status, chain)), None) or _said_status(text)
     if status is not None:
         facts["http_status"] = status
+    if any(map(_is_refused_by_proxy, chain)):
+        facts["proxy_refused"] = True
     cause = _cause(chain, text, status)
     if (wait_s := next(filter(None, map(_wait, chain)), None)) is not None:
         facts["retry_after_s"] = wait_s
@@ -94,6 +98,13 @@ def refused(error: BaseException) -> ItemError | None:
     """The refusal of ours behind ``error``, if there is one."""
     ours = next((item for item in _chain(error) if isinstance(item, RefusedError)), None)
     return None if ours is None else ItemError(ours.cause_of_row, str(ours))
+
+
+def _is_refused_by_proxy(error: BaseException) -> bool:
+    """Whether the proxy wants another user or password; what sites say is no proof of that."""
+    if type(error).__name__ == "Socks5Error":
+        return error.args[0] in _NO_SOCKS
+    return isinstance(error, OSError) and str(error).startswith(_NO_TUNNEL)
 
 
 def _status(error: BaseException) -> int | None:
