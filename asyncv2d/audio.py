@@ -35,6 +35,10 @@ _NEEDS_EXTRADATA = {"aac", "flac", "alac", "opus"}
 _ROUNDING = 1e-4
 _COARSEST, _FINE = Fraction(1, 1000), Fraction(1, 90_000)  # units of time, in seconds
 _GAP = 0.02
+# Channels beside each other: PyAV reads past the end of the list of eight that lie apart.
+_FORMAT = "flt"
+# What FFmpeg takes so many channels for where a file does not say what they are.
+_GUESSED = {**CHANNEL_LAYOUTS, 3: "2.1", 7: "6.1"}
 _FRAME_SIZE = 4096  # samples at a time, for encoders that take any number
 
 AudioMethod = Literal["copied", "encoded"]
@@ -215,7 +219,8 @@ def _layout(shape: SoundShape, stream: AudioStream) -> str:
     if shape.layout is not None:
         return shape.layout
     layout, known = stream.codec_context.layout, shape.format.layouts
-    usual = layout.name if known else CHANNEL_LAYOUTS.get(layout.nb_channels, "stereo")
+    is_unknown = layout.name.endswith("channels")
+    usual = _GUESSED.get(layout.nb_channels, "stereo") if is_unknown else layout.name
     if known is None or usual in known:
         return usual
     return "mono" if layout.nb_channels == 1 else "stereo"
@@ -239,11 +244,12 @@ class _Resampling:
         shape = f"{frame.format.name} {frame.layout.name} {frame.sample_rate}"
         if self._resampler is None or shape != self._shape:  # broadcasts change it in the middle
             self._shape = shape
-            self._resampler = AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+            self._resampler = AudioResampler(format=_FORMAT, layout=self._layout, rate=self._rate)
         for part in self._resampler.resample(frame):
             if part.pts is not None and part.time_base is not None:
                 self._clock = float(part.pts * part.time_base - self._origin)
-            samples = part.to_ndarray().astype(np.float32, copy=False)
+            together: NDArray[Any] = part.to_ndarray()
+            samples = together.reshape(-1, part.layout.nb_channels).T
             end = self._clock + samples.shape[1] / self._rate
             for number in self._window.touching(self._clock, end):
                 self._codings[number].add(samples, self._clock)
@@ -290,7 +296,8 @@ class _Coding:
     def _push(self, samples: NDArray[np.float32]) -> None:
         if self.stream is None:
             self.stream = self._open()
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", self.layout)
+        packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+        frame = AudioFrame.from_ndarray(packed, _FORMAT, self.layout)
         frame.sample_rate, frame.pts = self.rate, self.written
         frame.time_base = Fraction(1, self.rate)
         self.written += samples.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import wave
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import asyncv2d
 from asyncv2d.codecs import Encoder
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.plan import Output, make_plan
@@ -249,3 +251,31 @@ def test_sound_before_the_first_picture_is_kept_beside_it(
         samples, rate = heard(sample.parts["mp4"])
         early = samples[rate // 50 : rate * 9 // 20]
         assert np.sqrt(np.mean(early**2)) > 0.15
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("extension", ["wav", "flac"])
+def test_every_channel_keeps_its_own(channels: int, extension: str) -> None:
+    """Each of many channels is cut at the exact sample, and is still itself."""
+    rng = np.random.default_rng(1)
+    samples = rng.integers(-20_000, 20_000, (48_000, channels), np.int16)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((channels, 2, 48_000, 0, "NONE", ""))
+        writer.writeframes(samples.tobytes())
+    made = asyncv2d.process(
+        file.getvalue(),
+        {"ClippingSubsampler": {"args": {"precision": "exact"}}},
+        clips=[[0.25, 0.75]],
+        encode_formats={"audio": extension},
+    )
+    with av.open(made.samples[0].parts[extension].open(), "r") as container:
+        packer = av.AudioResampler(format="s16")
+        parts = [
+            part.to_ndarray().reshape(-1, channels)
+            for frame in container.decode(audio=0)
+            for part in packer.resample(frame)
+        ]
+    found, wanted = np.concatenate(parts).astype(int), samples[12_000:36_000].astype(int)
+    assert found.shape == wanted.shape
+    assert abs(found - wanted).max() <= 1
