@@ -93,6 +93,9 @@ class SmallView(Protocol):
     def shrunk(self, width: int) -> Picture:
         """As OpenCV reads and shrinks it (bilinear, by a whole factor)."""
 
+    def fitted(self, side: int) -> Picture:
+        """The same with ``side`` pixels on its longer side; never enlarged."""
+
     def sampled(self, width: int) -> Picture:
         """Made of single pixels of the frame: several times cheaper, and rougher."""
 

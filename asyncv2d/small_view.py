@@ -22,6 +22,7 @@ from asyncv2d.media import Picture, Size
 
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _BYTE = 8
+_Rule = Callable[[int, VideoFrame], float]  # how much smaller a picture is to be
 _LAYOUTS = ("420p", "422p", "440p", "444p")
 
 
@@ -73,38 +74,53 @@ class SmallViews:
     """
 
     def __init__(self) -> None:
-        self._sizes: dict[int, Size] = {}
+        self._sizes: dict[tuple[_Rule, int], Size] = {}
 
     def __call__(self, frame: VideoFrame) -> FrameView:
         """The small pictures of ``frame``."""
         return FrameView(frame, self._size)
 
-    def _size(self, width: int, frame: VideoFrame) -> Size:
-        if width not in self._sizes:
-            factor = max(1, frame.width // width)
-            size = Size(round(frame.width / factor), max(1, round(frame.height / factor)))
-            self._sizes[width] = size
-        return self._sizes[width]
+    def _size(self, rule: _Rule, pixels: int, frame: VideoFrame) -> Size:
+        key = rule, pixels
+        if key not in self._sizes:
+            factor = max(1, rule(pixels, frame))
+            size = Size(round(frame.width / factor), round(frame.height / factor))
+            self._sizes[key] = Size(max(1, size.width), max(1, size.height))
+        return self._sizes[key]
+
+
+def _by_width(width: int, frame: VideoFrame) -> float:
+    return frame.width // width
+
+
+def _by_side(side: int, frame: VideoFrame) -> float:
+    return max(frame.width, frame.height) / side
 
 
 class FrameView:
     """The small pictures of one frame, each made when it is first asked for."""
 
-    def __init__(self, frame: VideoFrame, size: Callable[[int, VideoFrame], Size]) -> None:
+    def __init__(self, frame: VideoFrame, size: Callable[[_Rule, int, VideoFrame], Size]) -> None:
         self._frame = frame
         self._size = size
-        self._shrunk: dict[int, Picture] = {}
+        self._made: dict[Size, Picture] = {}
 
     def shrunk(self, width: int) -> Picture:
         """The picture about ``width`` pixels wide, as BGR of shape (h, w, 3)."""
-        if width not in self._shrunk:
-            size = self._size(width, self._frame)
-            self._shrunk[width] = _averaged(_colours(self._frame, size), self._frame, size)
-        return self._shrunk[width]
+        return self._of_size(self._size(_by_width, width, self._frame))
+
+    def fitted(self, side: int) -> Picture:
+        """The picture with at most ``side`` pixels on its longer side, as BGR (h, w, 3)."""
+        return self._of_size(self._size(_by_side, side, self._frame))
+
+    def _of_size(self, size: Size) -> Picture:
+        if size not in self._made:
+            self._made[size] = _averaged(_colours(self._frame, size), self._frame, size)
+        return self._made[size]
 
     def sampled(self, width: int) -> Picture:
         """About as wide, made of single pixels: rough, and several times cheaper."""
-        return _sampled(self._frame, self._size(width, self._frame))
+        return _sampled(self._frame, self._size(_by_width, width, self._frame))
 
 
 def _sampled(frame: VideoFrame, size: Size) -> Picture:

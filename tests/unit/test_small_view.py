@@ -57,6 +57,18 @@ def test_the_usual_formats_give_the_very_pixels(pixel_format: str, size: tuple[i
 
 
 @pytest.mark.parametrize(
+    ("size", "wanted"),
+    [((640, 360), (256, 144)), ((360, 640), (144, 256)), ((258, 200), (256, 198)), ((96, 64),) * 2],
+)
+def test_a_fitted_view(size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    """Has the size that PySceneDetect gives it by itself, and the very pixels."""
+    shown = frame(30, "yuv420p", size)
+    whole = shown.to_ndarray(format="bgr24")
+    theirs = cv2.resize(whole, wanted, interpolation=cv2.INTER_LINEAR)
+    assert np.abs(SmallViews()(shown).fitted(256).astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize(
     "pixel_format", ["yuv420p", "yuvj420p", "yuv444p", "yuv420p10le", "nv12", "rgb24", "gray"]
 )
 def test_the_rough_picture_is_of_the_same_size_and_look(pixel_format: str) -> None:

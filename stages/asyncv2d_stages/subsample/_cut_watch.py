@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # than it does by itself, but not where it looks at a lower frame rate.
 _WIDTH = 64
 _LOW_RATE_WIDTH = 256
+_SIDE = 256  # what PySceneDetect's other detectors see, which video2dataset has not
 _ROUGH_WIDTH = 64
 # How far a rough score may be from the true one: over 13,000 frames of real video it was within
 # 17 % wherever the true one was near a threshold between 10 and 27.
@@ -96,7 +97,7 @@ class _Changes(Protocol):
 def _changes(settings: CutDetectionSubsampler, rate: float, width: int) -> _Changes:
     if settings.detector == "content":
         return _ContentChanges(settings.level, settings.min_scene_len, width)
-    return _DetectedChanges(_detector(settings), rate, width)
+    return _DetectedChanges(_detector(settings), rate)
 
 
 def _detector(settings: CutDetectionSubsampler) -> SceneDetector:
@@ -118,13 +119,12 @@ def _detector(settings: CutDetectionSubsampler) -> SceneDetector:
 class _DetectedChanges:
     """What one of PySceneDetect's detectors says."""
 
-    def __init__(self, detector: SceneDetector, rate: float, width: int) -> None:
+    def __init__(self, detector: SceneDetector, rate: float) -> None:
         self._detector = detector
         self._rate = rate
-        self._width = width
 
     def push(self, view: SmallView, index: int) -> Sequence[int]:
-        found = self._detector.process_frame(self._timecode(index), view.shrunk(self._width))
+        found = self._detector.process_frame(self._timecode(index), view.fitted(_SIDE))
         return [cut.frame_num for cut in found]
 
     def finish(self, last: int) -> Sequence[int]:
