@@ -254,6 +254,35 @@ async def test_one_file_that_is_away_for_long(error: ItemError) -> None:
         await at_once(hosts)
 
 
+async def test_files_that_are_away_for_a_while() -> None:
+    """Teach that their host is well: in the end each pauses its own row alone, but not three."""
+    hosts = Hosts(Limits(most=4, patience_s=60))
+    host = hosts._host("a:80")
+    await succeed(hosts)
+    for _ in range(2):
+        await fail(hosts, JAMMED, 1, pause_s=0.01)
+        assert host.paused_until > host.paused_at
+        await succeed(hosts)
+    before = host.paused_until
+    for _ in range(3):
+        await fail(hosts, JAMMED, 2, pause_s=30)
+        assert host.paused_until == before
+        await succeed(hosts)
+    await fail(hosts, JAMMED, 3, pause_s=0.01)
+    assert host.paused_until > before
+
+
+async def test_too_many_requests_are_about_no_file() -> None:
+    """They pause the host however often it did well afterwards."""
+    hosts = Hosts(Limits(most=4, patience_s=60))
+    host = hosts._host("a:80")
+    for _ in range(5):
+        await succeed(hosts)
+        before = host.paused_until
+        await fail(hosts, BUSY, 1, pause_s=0.01)
+        assert host.paused_until > before
+
+
 async def test_too_many_requests_pause_a_host_at_once() -> None:
     """Also where it does not say for how long."""
     hosts = Hosts(Limits(most=40))

@@ -21,6 +21,8 @@ _SLOWER = 2.0  # answers that take so many times as long as before: more request
 _SLOWER_BY_S = 0.1
 _SMOOTHING = 8  # answers that count for how long they usually take, roughly
 _FORGETTING = 128
+_IN_A_ROW = 3  # failures that cannot be about single files any more
+_LESSONS = 2  # pauses after single failures, until these are taken to be about files
 SILENT = (Cause.CONNECT, Cause.TIMEOUT, Cause.STALLED)
 """Causes for which a host is paused, and in the end given up."""
 
@@ -70,6 +72,8 @@ class Host:
     halved_at: float = 0.0
     causes: dict[Cause, Failures] = field(default_factory=dict)
     is_given_up: bool = False
+    rests_for_one: bool = False
+    lessons: int = 0
     timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
@@ -108,6 +112,8 @@ class Host:
 
     def done(self) -> None:
         """It sent all that it had to say."""
+        self.lessons += self.rests_for_one
+        self.rests_for_one = False
         self.failures = self.pauses = 0
         self.failing_since = None
         self.causes.clear()
@@ -119,8 +125,8 @@ class Host:
         self._count(error)
         if self.failing_since is None:
             self.failing_since = now
-        if pause_s is not None and self._may_be_about_one_file(pause_s):
-            pause_s = _FIRST_PAUSE_S
+        if pause_s is not None and self.answers > 0:
+            pause_s = self._heeded(error, pause_s)
         if self.is_old_news(asked_at) and (pause_s or 0.0) <= self.limits.patience_s:
             self.paused_until = max(self.paused_until, now + (pause_s or 0.0))
         elif pause_s is not None:
@@ -129,12 +135,22 @@ class Host:
             longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self.pauses)
             self._pause(now, random.uniform(longest / 2, longest))
 
-    def _may_be_about_one_file(self, pause_s: float) -> bool:
-        """Whether a host that did well wants to be left alone for long, for the first time.
+    def _heeded(self, error: ItemError, pause_s: float) -> float | None:
+        """How long to leave a host alone that did well, and may have failed about one file.
 
-        It is asked one more thing: the rows of all its files are at stake.
+        One that wants to be left alone for long is asked one more thing: the rows of all its files
+        are at stake. And where the answers after such pauses are good ones, time and again, a
+        further failure pauses its row alone; but too many requests (429) are about no file.
         """
-        return pause_s > self.limits.patience_s and self.failures == 1 and self.answers > 0
+        if pause_s > self.limits.patience_s:
+            return _FIRST_PAUSE_S if self.failures == 1 else pause_s
+        if error.cause is Cause.HTTP_429 or self.failures >= _IN_A_ROW:
+            self.rests_for_one, self.lessons = False, 0
+        elif self.lessons >= _LESSONS:
+            return None
+        else:
+            self.rests_for_one = True
+        return pause_s
 
     def is_old_news(self, asked_at: float) -> bool:
         """Whether what was asked then is of the burst for which the host was paused last."""

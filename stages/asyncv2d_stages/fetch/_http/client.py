@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
+from asyncv2d.deadline import waiting
 from asyncv2d.ports import FetchContext
 from asyncv2d.redact import redacted
 from asyncv2d.types import Blob, Cause, ItemError
@@ -120,7 +121,7 @@ class Client:
                 else:
                     return blob, {**facts, "attempts": attempt}
                 await transfer.keep_if_resumable()
-                await self._back_off(max(1, failures), transfer)
+                await self._back_off(max(1, failures), transfer, last)
         raise AssertionError("it ends with a body or an error")
 
     async def check_robots(self, url: str, *, from_local: bool = True) -> None:
@@ -130,10 +131,16 @@ class Client:
             await self._way.check(wanted, from_local=from_local)
             await self._ask_robots(wanted)
 
-    async def _back_off(self, attempts: int, transfer: Transfer) -> None:
-        if _backoff.longest(attempts) > _LONGEST_HOLD_S:
+    async def _back_off(self, attempts: int, transfer: Transfer, error: ItemError | None) -> None:
+        """Wait before the next attempt, and for as long as the server asks to, within patience."""
+        longest = _backoff.longest(attempts)
+        asked_s = (error.facts.get("retry_after_s") if error else None) or 0.0
+        if asked_s > self._settings.host_patience:
+            asked_s = 0.0  # its host says so itself
+        if max(longest, asked_s) > _LONGEST_HOLD_S:
             await transfer.drop()
-        await asyncio.sleep(_backoff.seconds(attempts))
+        with waiting():
+            await asyncio.sleep(max(asked_s, _backoff.seconds(attempts)))
 
     async def _attempt(
         self, call: Call, transfer: Transfer, *, from_local: bool

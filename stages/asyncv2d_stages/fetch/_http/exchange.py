@@ -236,6 +236,7 @@ def _hear(response: aiohttp.ClientResponse, turn: Turn) -> None:
         turn.answered()
         return
     error = _BusyError.of(_of_status(response))
+    error.facts["retry_after_s"] = pause_s
     turn.failed(error, pause_s)
     raise error
 
