@@ -51,4 +51,5 @@ class YtArgs(Settings):
     recycle_after: int = Field(default=500, gt=0)
     """Videos after which a yt-dlp process is replaced."""
     process_memory: int = Field(default=500_000_000, gt=0)
-    """Bytes of memory beyond which a yt-dlp process is replaced."""
+    """Bytes of memory beyond which a yt-dlp process is replaced; what would take three times as
+    many fails as ``too_large``."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from asyncv2d_stages.fetch._http.client import Client
 
 _OBJECTIONS = (Cause.RATE_LIMITED, Cause.HTTP_429)
+_HARD_LIMIT = 3  # times what a process may take before it is replaced
 _NOT_INSTALLED = "videos of web pages need yt-dlp: pip install 'asyncv2d[ytdlp]'"
 
 
@@ -104,6 +105,7 @@ def _options(settings: YtdlpFetcher, args: YtArgs, context: FetchContext) -> Opt
         languages=tuple(wanted.subtitleslangs),
         automatic=wanted.writeautomaticsub,
         further={**_connection(settings), **args.ydl_opts},
+        memory=_HARD_LIMIT * args.process_memory,
     )
 
 
@@ -236,6 +238,9 @@ class _Pages:
             except TimeoutError:
                 detail = f"yt-dlp found nothing within extract_timeout ({limit:g} s)"
                 raise ItemError(Cause.TIMEOUT, detail) from None
+            except ItemError as error:
+                process.memory = error.facts.pop("process_memory", process.memory)
+                raise
         process.memory = found.memory
         return found
 

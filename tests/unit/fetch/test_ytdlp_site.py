@@ -110,7 +110,20 @@ def _make_files(folder: Path) -> None:
         text = playlist.replace("part1.ts", f"{place}/part1.ts")
         (folder / "hls" / "low" / f"{name}.m3u8").write_text(text)
     (folder / "hls" / "low" / "live.m3u8").write_text(playlist.replace("#EXT-X-ENDLIST", ""))
+    for name, segments in {"many": 60_000, "endless": 1_000_000_000}.items():
+        (folder / f"{name}.mpd").write_text(_manifest(segments))
     _segments(_HIGH, folder / "dash" / "manifest.mpd", "dash", {"seg_duration": "1"})
+
+
+def _manifest(segments: int) -> str:
+    """The description of a video in so many segments, in a few lines."""
+    return f"""<?xml version="1.0"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT9000S">
+<Period><AdaptationSet mimeType="video/mp4">
+<Representation id="1" bandwidth="1" width="64" height="48" codecs="avc1.4d401e">
+<SegmentTemplate timescale="1000000" media="$Number$.mp4" startNumber="1">
+<SegmentTimeline><S t="0" d="1" r="{segments - 1}"/></SegmentTimeline>
+</SegmentTemplate></Representation></AdaptationSet></Period></MPD>"""
 
 
 def _bomb(encoding: str) -> bytes:
@@ -605,6 +618,16 @@ class TestFailures:
         (error,) = await outcomes(spool, [site.url(path)], yt_args={"extract_timeout": 20})
         assert isinstance(error, ItemError)
         assert error.cause is Cause.TOO_LARGE, error
+
+    @pytest.mark.parametrize("path", ["many.mpd", "endless.mpd"])
+    async def test_too_many_segments(self, site: Site, spool: Spool, path: str) -> None:
+        """Are not even described: that alone would fill the memory."""
+        args = {"process_memory": 100_000_000, "processes": 1}
+        first, second = await outcomes(spool, [site.url(path), site.url("video")], yt_args=args)
+        assert isinstance(first, ItemError)
+        assert first.cause is Cause.TOO_LARGE, first
+        assert isinstance(second, Fetched), second
+        second.close()
 
     async def test_a_site_that_objects_is_asked_again(self, site: Site, spool: Spool) -> None:
         """After its pause, as often as the retries allow."""

@@ -23,7 +23,7 @@ _LONGEST = 400
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a process is asked to do with every video.
+    """What a process is asked to do with every video, in so many bytes of ``memory`` at most.
 
     ``agent`` is the name by which servers may ask to leave files out; None: they are taken anyway.
     """
@@ -39,6 +39,7 @@ class Options:
     languages: Sequence[str] = ()
     automatic: bool = False
     further: Mapping[str, Any] = field(default_factory=dict)
+    memory: int | None = None
 
 
 class _Log:
@@ -124,6 +125,9 @@ class Kept:
             yield
         except (ItemError, RunError):
             raise
+        except MemoryError:
+            detail = f"what the page describes takes more than {self.options.memory} bytes"
+            raise ItemError(Cause.TOO_LARGE, detail) from None
         except (YoutubeDLError, OSError) as error:
             raise self._explained(error) from None
         except Exception as error:

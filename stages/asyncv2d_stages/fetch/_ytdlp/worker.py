@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from asyncv2d_stages.fetch._ytdlp.metadata import metadata, packed
 
 _UNFINISHED = ("is_live", "is_upcoming")
 _LARGEST_PLAYLIST = 50_000_000
+_MOST_SEGMENTS = 50_000  # a day of two seconds each
 _HAS_END = ("#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD")
 
 
@@ -51,12 +52,23 @@ class Found:
 
 def prepare(options: Options) -> None:
     """Import yt-dlp and make what is kept, in a new process."""
+    if options.memory is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (options.memory, hard))
     Kept.make(options)
 
 
 def find(url: str, folder: str) -> Found:
     """Ask the site for the video of a page. Raises ItemError where there is none to be had."""
     kept = Kept.current()
+    try:
+        return _find(kept, url, folder)
+    except ItemError as error:
+        error.facts["process_memory"] = memory()
+        raise
+
+
+def _find(kept: Kept, url: str, folder: str) -> Found:
     with kept.explaining(), kept.guarded(url, media=False):
         info = _single(kept.ask(kept.answers.row))
         _refuse_unfinished(info)
@@ -147,6 +159,10 @@ def _form(kept: Kept, part: Mapping[str, Any]) -> Form:
         if cookies := kept.ydl.cookiejar.get_cookie_header(url):
             headers["Cookie"] = cookies
         return Form(modality, url, headers, _size(part))
+    segments = part.get("fragments")
+    if isinstance(segments, Sized) and len(segments) > _MOST_SEGMENTS:
+        detail = f"it has {len(segments)} segments; at most {_MOST_SEGMENTS} are taken"
+        raise ItemError(Cause.TOO_LARGE, detail)
     if not is_in_pieces(part):
         raise ItemError(Cause.NO_FORMAT, f"needs a program to download {part.get('protocol')}")
     return Form(modality, url, headers, _size(part), pieces=_sendable(kept.ydl, part))
