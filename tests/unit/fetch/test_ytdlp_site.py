@@ -109,10 +109,25 @@ def _make_files(folder: Path) -> None:
     }.items():
         text = playlist.replace("part1.ts", f"{place}/part1.ts")
         (folder / "hls" / "low" / f"{name}.m3u8").write_text(text)
+    (folder / "hls" / "low" / "ranges.m3u8").write_text(_in_ranges(folder / "hls" / "low"))
     (folder / "hls" / "low" / "live.m3u8").write_text(playlist.replace("#EXT-X-ENDLIST", ""))
     for name, segments in {"many": 60_000, "endless": 1_000_000_000}.items():
         (folder / f"{name}.mpd").write_text(_manifest(segments))
     _segments(_HIGH, folder / "dash" / "manifest.mpd", "dash", {"seg_duration": "1"})
+
+
+def _in_ranges(folder: Path) -> str:
+    """The playlist of the same segments, as stretches of one file."""
+    lines, whole = list[str](), b""
+    for line in (folder / "list.m3u8").read_text().splitlines():
+        if line.endswith(".ts"):
+            part = (folder / line).read_bytes()
+            lines += [f"#EXT-X-BYTERANGE:{len(part)}@{len(whole)}", "all.ts"]
+            whole += part
+        else:
+            lines.append(line)
+    (folder / "all.ts").write_bytes(whole)
+    return "\n".join(lines)
 
 
 def _manifest(segments: int) -> str:
@@ -200,9 +215,6 @@ class Site:
             return web.Response(status=int(path.split("/")[1]), text="no", content_type="text/html")
         if path.startswith("endless/"):
             return await self._go_on(request, path.removeprefix("endless/"))
-        if path.startswith("away/"):
-            place = f"http://{_ELSEWHERE}/{path.removeprefix('away/')}"
-            return web.Response(status=302, headers={"Location": place})
         if path.startswith(("cut/", "broken/")):
             return await self._break_off(request, *path.split("/", 1))
         if path == "silent":
@@ -221,10 +233,18 @@ class Site:
             return web.Response(text=self.robots)
         if path in self._pages():
             return web.Response(text=self._pages()[path], content_type="text/html")
-        if path.startswith("bomb/"):
-            encoding = path.removeprefix("bomb/")
-            headers = {"Content-Type": "text/html", "Content-Encoding": encoding}
-            return web.Response(body=_bomb(encoding), headers=headers)
+        return self._as_told(path)
+
+    def _as_told(self, path: str) -> web.StreamResponse:
+        """A file, in the way that the first part of its path says."""
+        how, _, rest = path.partition("/")
+        if how == "whole":  # whatever stretch is asked for
+            return web.Response(body=(self._folder / rest).read_bytes())
+        if how == "away":
+            return web.Response(status=302, headers={"Location": f"http://{_ELSEWHERE}/{rest}"})
+        if how == "bomb":
+            headers = {"Content-Type": "text/html", "Content-Encoding": rest}
+            return web.Response(body=_bomb(rest), headers=headers)
         file = self._folder / path
         return web.FileResponse(file) if file.is_file() else web.Response(status=404)
 
@@ -395,6 +415,16 @@ class TestForms:
         with opened(got, "video") as container:
             assert container.streams.video[0].height == height
         assert got.media.keys() == {"video"}
+        got.close()
+
+    async def test_segments_of_one_file(self, site: Site, spool: Spool) -> None:
+        """Are stretches of it, which a server that sends all of it instead does not have."""
+        urls = [site.url("hls/low/ranges.m3u8"), site.url("whole/hls/low/ranges.m3u8")]
+        got, error = await outcomes(spool, urls)
+        assert isinstance(got, Fetched), got
+        assert frames(got) == list(range(35))
+        assert isinstance(error, ItemError), error
+        assert error.cause is Cause.NO_FORMAT
         got.close()
 
     async def test_dash(self, site: Site, spool: Spool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -17,6 +18,8 @@ from asyncv2d_stages.fetch._ytdlp.claims import is_manifest
 from asyncv2d_stages.fetch._ytdlp.instead import instead
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
+_RANGE = re.compile(r"bytes=(\d+)-")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 _LARGEST_PAGE = 32_000_000
 _LARGEST_PIECE = 256_000_000  # of a segment that was sent packed; others are never held whole
 
@@ -26,6 +29,7 @@ class Answers:
 
     ``agent`` is the name by which servers may ask to leave files out; None: they are taken anyway.
     ``failure`` is the last request's that failed; of some yt-dlp keeps no more than their text.
+    ``needs_ranges``: segments are stretches of files, and a server must not send these whole.
     """
 
     def __init__(self, urlopen: Callable[[Any], Any], agent: str | None) -> None:
@@ -36,6 +40,7 @@ class Answers:
         self._is_media = False
         self.failure: Exception | None = None
         self._most = _LARGEST_PAGE
+        self.needs_ranges = False
 
     @contextmanager
     def looked_at(self, url: str, *, media: bool) -> Iterator[None]:
@@ -46,6 +51,7 @@ class Answers:
         self._row, self._login = extract_basic_auth(url)
         self._is_media = media
         self.failure = None
+        self.needs_ranges = False
         self._most = _LARGEST_PIECE if media else _LARGEST_PAGE
         follow = _taking_no_login(RedirectHandler.redirect_request)
         with (
@@ -78,6 +84,8 @@ class Answers:
                 self._watch(page)
             raise
         self._check_consent(request.url, answer)
+        if self.needs_ranges:
+            _check_range(request, answer)
         self._watch(answer)
         return answer
 
@@ -124,6 +132,15 @@ def _taking_no_login(follow: Callable[..., Any]) -> Callable[..., Any]:
         return further
 
     return following
+
+
+def _check_range(request: Any, answer: Any) -> None:
+    """Refuse another stretch of a file than the one that was asked for."""
+    wanted = _RANGE.match(request.headers.get("Range") or "")
+    given = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
+    if wanted and not (given and answer.status == 206 and int(given[1]) == int(wanted[1])):
+        answer.close()
+        raise ItemError(Cause.NO_FORMAT, "the server does not send the parts of files it lists")
 
 
 def _check_end(answer: Any, size: int) -> None:

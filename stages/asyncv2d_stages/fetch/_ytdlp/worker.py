@@ -19,6 +19,7 @@ from asyncv2d_stages.fetch._ytdlp.metadata import metadata, packed
 _UNFINISHED = ("is_live", "is_upcoming")
 _LARGEST_PLAYLIST = 50_000_000
 _MOST_SEGMENTS = 50_000  # a day of two seconds each
+_BYTE_RANGE = "BYTERANGE"
 _HAS_END = ("#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD")
 
 
@@ -88,8 +89,10 @@ def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
     assert form.pieces is not None
     path = Path(folder) / f"body.{form.pieces.get('ext') or 'bin'}"
     with kept.explaining(), kept.guarded(url, media=True), kept.limited(limit):
+        pieces = _complete(kept.ydl, form.pieces)
+        kept.answers.needs_ranges = _BYTE_RANGE in pieces.get("hls_media_playlist_data", "")
         try:
-            done, _ = kept.ydl.dl(str(path), _complete(kept.ydl, form.pieces))
+            done, _ = kept.ydl.dl(str(path), pieces)
         except ValueError:  # several segments at a time: one failed, and closed the file for all
             done = False
     if not done or not path.is_file():
