@@ -92,13 +92,14 @@ async def _refuse(_: Row) -> Fetched:
 
 def _options(settings: YtdlpFetcher, args: YtArgs, context: FetchContext) -> Options:
     metadata = args.yt_metadata_args
+    agent = product_token(user_agent(settings))
     wanted = metadata or YtMetadataArgs()
     return Options(
         choice=Choice(args.download_size, args.download_audio_rate, context.wants),
         private_addresses=settings.private_addresses,
         timeout=settings.timeout,
         retries=settings.retries,
-        agent=None if settings.ignore_opt_out else product_token(user_agent(settings)),
+        agent=None if settings.ignore_opt_out else agent,
         metadata=metadata is not None,
         info=wanted.get_info,
         subtitles=wanted.writesubtitles,
@@ -106,6 +107,7 @@ def _options(settings: YtdlpFetcher, args: YtArgs, context: FetchContext) -> Opt
         automatic=wanted.writeautomaticsub,
         further={**_connection(settings), **args.ydl_opts},
         memory=_HARD_LIMIT * args.process_memory,
+        robots=agent if settings.respect_robots_txt else None,
     )
 
 

@@ -256,7 +256,8 @@ async def test_one_file_that_is_away_for_long(error: ItemError) -> None:
 
 async def test_files_that_are_away_for_a_while() -> None:
     """Teach that their host is well: in the end each pauses its own row alone, but not three."""
-    hosts = Hosts(Limits(most=4, patience_s=60))
+    told: list[float] = []
+    hosts = Hosts(Limits(most=4, patience_s=60), lambda _, seconds: told.append(seconds))
     host = hosts._host("a:80")
     await succeed(hosts)
     for _ in range(2):
@@ -268,6 +269,7 @@ async def test_files_that_are_away_for_a_while() -> None:
         await fail(hosts, JAMMED, 2, pause_s=30)
         assert host.paused_until == before
         await succeed(hosts)
+    assert told == [0.01, 0.01]
     await fail(hosts, JAMMED, 3, pause_s=0.01)
     assert host.paused_until > before
 

@@ -134,6 +134,26 @@ async def test_a_file_of_no_cookies(downloads: Downloads, tmp_path: Path, conten
         await downloads.one("http://127.0.0.1:1/", cookies=str(file))
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("127.0.0.1\tFALSE\ts3cret", "is no cookies.txt: its first line, or one with"),
+        ("127.0.0.1\tFALSE\t/\tFALSE\t0\tkey\ts3cret\x01", "for 127.0.0.1 has characters"),
+        ("127.0.0.1\tFALSE\t/\tFALSE\t0\tkey\ts3cret\u4e2d", "for 127.0.0.1 has characters"),
+    ],
+)
+async def test_a_line_that_is_no_cookie(
+    downloads: Downloads, tmp_path: Path, line: str, said: str
+) -> None:
+    """Is a mistake that is named without what is secret in it."""
+    file = tmp_path.parent / f"{tmp_path.name}-cookies.txt"
+    file.write_text(f"# Netscape HTTP Cookie File\n{line}\n")
+    with pytest.raises(UserError) as caught:
+        await downloads.one("http://127.0.0.1:1/", cookies=str(file))
+    assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("path", ["/dev/zero", "/", "a\0b"])
 async def test_cookies_that_are_no_file(downloads: Downloads, path: str) -> None:
     """Are not read: a device has no end."""

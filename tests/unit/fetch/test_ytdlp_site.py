@@ -106,6 +106,7 @@ def _make_files(folder: Path) -> None:
         "cut": "/cut/hls/low",
         "broken": "/broken/hls/low",
         "refused": _REFUSED,
+        "elsewhere": f"http://{_ELSEWHERE}",
     }.items():
         text = playlist.replace("part1.ts", f"{place}/part1.ts")
         (folder / "hls" / "low" / f"{name}.m3u8").write_text(text)
@@ -163,6 +164,7 @@ class Site:
         self.told: list[tuple[str, str]] = []  # hosts that were asked, and all headers
         self.opted_out: tuple[str, ...] = ()
         self.robots = ""
+        self.forbids = ""  # whose rules they are; empty: everybody's
         self.login = ""
         self.needs_login = ""  # which host; empty: every one
         self.address = ""
@@ -211,6 +213,8 @@ class Site:
         asks = self.login and request.host.startswith(self.needs_login)
         if asks and request.headers.get("Authorization") != self.login:
             path = "status/401"
+        if path == "robots.txt" and self.robots and request.host.startswith(self.forbids):
+            return web.Response(text=self.robots)
         if path.startswith("status/"):
             return web.Response(status=int(path.split("/")[1]), text="no", content_type="text/html")
         if path.startswith("endless/"):
@@ -229,8 +233,6 @@ class Site:
         """A page or a file."""
         if path == "busy-once" and self.hits[path] == 1:
             return web.Response(status=429, text="slow down", content_type="text/html")
-        if path == "robots.txt" and self.robots:
-            return web.Response(text=self.robots)
         if path in self._pages():
             return web.Response(text=self._pages()[path], content_type="text/html")
         return self._as_told(path)
@@ -718,6 +720,21 @@ class TestConsent:
         assert isinstance(error, ItemError), error
         assert error.cause is Cause.OPTED_OUT
         assert not [hit for hit in site.hits if hit.endswith(("made.mp4", ".ts"))]
+
+
+class TestRobots:
+    """What the robots.txt of hosts forbids that a page leads to."""
+
+    @pytest.mark.parametrize("path", ["away/video", "leads-away", "hls/low/elsewhere.m3u8"])
+    async def test_other_hosts(self, site: Site, spool: Spool, path: str) -> None:
+        """Are asked for their rules, and for no more than these allow."""
+        site.robots = "User-agent: *\nDisallow: /\n"
+        site.forbids = _ELSEWHERE
+        url = f"http://films.example.com/{path}"
+        (error,) = await outcomes(spool, [url], proxy=site.address, respect_robots_txt=True)
+        assert isinstance(error, ItemError), error
+        assert error.cause is Cause.OPTED_OUT
+        assert not [hit for hit in site.hits if hit.endswith(("made.mp4", "part1.ts"))]
 
 
 class TestPublicPages:

@@ -118,8 +118,13 @@ class Host:
         self.failing_since = None
         self.causes.clear()
 
-    def failed(self, error: ItemError, asked_at: float, pause_s: float | None, now: float) -> None:
-        """It is too busy or fell silent; ``pause_s``: how long it wants to be left alone."""
+    def failed(
+        self, error: ItemError, asked_at: float, pause_s: float | None, now: float
+    ) -> float | None:
+        """It is too busy or fell silent; ``pause_s``: how long it wants to be left alone.
+
+        Gives how much of that is heeded.
+        """
         if asked_at >= self.halved_at:  # else it is about what was asked before it was halved
             self.limit, self.is_new, self.halved_at = max(1.0, self.limit / 2), False, now
         self._count(error)
@@ -134,6 +139,7 @@ class Host:
         elif self.failures >= _FAILURES or error.cause is Cause.HTTP_429:
             longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self.pauses)
             self._pause(now, random.uniform(longest / 2, longest))
+        return pause_s
 
     def _heeded(self, error: ItemError, pause_s: float) -> float | None:
         """How long to leave a host alone that did well, and may have failed about one file.

@@ -146,9 +146,9 @@ class Hosts:
     def failed(self, host: Host, error: ItemError, asked_at: float, pause_s: float | None) -> None:
         """A host is too busy or fell silent; ``pause_s``: how long it wants to be left alone."""
         is_news = not host.is_old_news(asked_at)
-        host.failed(error, asked_at, pause_s, _now())
-        if is_news and pause_s is not None and self._tell_pause is not None:
-            self._tell_pause(host.place, pause_s)
+        heeded_s = host.failed(error, asked_at, pause_s, _now())
+        if is_news and heeded_s is not None and self._tell_pause is not None:
+            self._tell_pause(host.place, heeded_s)
 
 
 @dataclass(eq=False, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable
 from email.message import Message
@@ -12,6 +13,9 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 
 from asyncv2d.types import UserError
+
+_NOT_SENT = re.compile(r"[^ -~\xa0-\xff]")
+_WRONG_LINE = "its first line, or one with fewer than seven fields and tabs between them, is wrong"
 
 
 def read_cookies(path: str | None) -> CookieJar | None:
@@ -26,15 +30,26 @@ def read_cookies(path: str | None) -> CookieJar | None:
             warnings.simplefilter("ignore")  # with a traceback in each
             jar.load(ignore_discard=True, ignore_expires=True)
     except (LoadError, UnicodeDecodeError) as error:
-        reason = "no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        # The reason that Python gives has the line, with the cookie's value.
+        reason = "no UTF-8 text" if isinstance(error, UnicodeDecodeError) else _WRONG_LINE
         raise UserError(f"reading.cookies: {path} is no cookies.txt: {reason}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"reading.cookies: {path} cannot be read: {reason}") from None
     for cookie in jar:
+        if not _may_be_sent(f"{cookie.name}{cookie.value or ''}"):
+            raise UserError(
+                f"reading.cookies: {path}: a cookie for {cookie.domain} has characters that cannot"
+                " be sent; remove its line"
+            )
         if cookie.expires == 0:  # so browsers' exports write that it ends with the session
             cookie.expires = None
     return jar
+
+
+def _may_be_sent(text: str) -> bool:
+    """Whether a header may have it: Latin-1 without control characters."""
+    return _NOT_SENT.search(text) is None
 
 
 class Cookies:

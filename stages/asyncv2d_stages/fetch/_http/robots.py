@@ -21,11 +21,31 @@ _LONGEST_DELAY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Rules:
+class Rules:
     """A host's rules, or why there are none."""
 
     parsed: Any = None
     error: ItemError | None = None
+
+    def check(self, url: str, agent: str) -> float:
+        """The seconds between two requests. Raises ItemError (opted_out) if none is allowed."""
+        if self.error is not None:
+            raise ItemError(self.error.cause, self.error.detail, **self.error.facts)
+        if self.parsed is None:
+            return 0.0
+        if not self.parsed.can_fetch(url, agent):
+            raise ItemError(Cause.OPTED_OUT, "the host's robots.txt does not allow it")
+        return min(_LONGEST_DELAY_S, float(self.parsed.crawl_delay(agent) or 0.0))
+
+
+def read_rules(status: int, text: bytes) -> tuple[Rules, float]:
+    """What an answer with this status and text means, and for how many seconds that is good."""
+    if status >= 500 or status == 429:
+        detail = f"the host's robots.txt cannot be read (HTTP {status}), so nothing is asked for"
+        return Rules(error=ItemError(of_status(status), detail, http_status=status)), _BAD_FOR_S
+    if status >= 300:
+        return Rules(), _GOOD_FOR_S
+    return Rules(_protego().parse(text.decode("utf-8-sig", "replace"))), _GOOD_FOR_S
 
 
 class Robots:
@@ -43,31 +63,15 @@ class Robots:
         A host that cannot be reached fails as it would without rules.
         """
         rules = await self._answers.get(wanted.origin)
-        if rules.error is not None:
-            raise ItemError(rules.error.cause, rules.error.detail, **rules.error.facts)
-        if rules.parsed is None:
-            return 0.0
-        if not rules.parsed.can_fetch(wanted.text, self._agent):
-            raise ItemError(Cause.OPTED_OUT, "the host's robots.txt does not allow it")
-        return min(_LONGEST_DELAY_S, float(rules.parsed.crawl_delay(self._agent) or 0.0))
+        return rules.check(wanted.text, self._agent)
 
-    async def _find(self, origin: str) -> tuple[_Rules, float]:
+    async def _find(self, origin: str) -> tuple[Rules, float]:
         try:
-            status, text = await self._read(target(f"{origin}/robots.txt"))
+            return read_rules(*await self._read(target(f"{origin}/robots.txt")))
         except ItemError as error:
             if error.cause in (Cause.CORRUPT, Cause.TRUNCATED):  # it came, packed in some way
                 error.detail = f"the host's robots.txt cannot be read: {error.detail}"
-            return _Rules(error=error), _UNSURE_FOR_S
-        if status >= 500 or status == 429:
-            detail = (
-                f"the host's robots.txt cannot be read (HTTP {status}), so nothing is asked for"
-            )
-            return _Rules(
-                error=ItemError(of_status(status), detail, http_status=status)
-            ), _BAD_FOR_S
-        if status >= 300:
-            return _Rules(), _GOOD_FOR_S
-        return _Rules(_protego().parse(text.decode("utf-8-sig", "replace"))), _GOOD_FOR_S
+            return Rules(error=error), _UNSURE_FOR_S
 
     async def close(self) -> None:
         """Give up what is being asked."""

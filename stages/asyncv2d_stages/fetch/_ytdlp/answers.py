@@ -16,6 +16,7 @@ from asyncv2d_stages.fetch._ytdlp.bounds import bounded, read_whole
 from asyncv2d_stages.fetch._ytdlp.causes import refused
 from asyncv2d_stages.fetch._ytdlp.claims import is_manifest
 from asyncv2d_stages.fetch._ytdlp.instead import instead
+from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
 _RANGE = re.compile(r"bytes=(\d+)-")
@@ -32,9 +33,12 @@ class Answers:
     ``needs_ranges``: segments are stretches of files, and a server must not send these whole.
     """
 
-    def __init__(self, urlopen: Callable[[Any], Any], agent: str | None) -> None:
+    def __init__(
+        self, urlopen: Callable[[Any], Any], agent: str | None, robots: PageRobots | None = None
+    ) -> None:
         self._urlopen = urlopen
         self._agent = agent
+        self._robots = robots
         self._row = ""
         self._login: str | None = None
         self._is_media = False
@@ -74,6 +78,8 @@ class Answers:
             request = Request(request)
         if (login := self.login(request.url)) is not None:
             request.headers.setdefault("Authorization", login)
+        if self._robots is not None:
+            self._robots.check(request.url)
         try:
             answer = self._urlopen(request)
         except RequestError as error:
@@ -83,11 +89,17 @@ class Answers:
             if (page := getattr(error, "response", None)) is not None:  # extractors read it, too
                 self._watch(page)
             raise
-        self._check_consent(request.url, answer)
-        if self.needs_ranges:
-            _check_range(request, answer)
+        self._judge(request, answer)
         self._watch(answer)
         return answer
+
+    def _judge(self, request: Any, answer: Any) -> None:
+        """Raises ItemError where the answer may not be taken, or is one to something else."""
+        self._check_consent(request.url, answer)
+        if self._robots is not None and _server(answer.url) != _server(request.url):
+            self._robots.check(answer.url)
+        if self.needs_ranges:
+            _check_range(request, answer)
 
     def login(self, url: str) -> str | None:
         """The row's user and password as a header, for addresses of its server that have none."""

@@ -15,6 +15,7 @@ from asyncv2d_stages.fetch._ytdlp.causes import explained
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.clean import clean_text
 from asyncv2d_stages.fetch._ytdlp.guard import guarded, proxy_hosts
+from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
 
 # Those that can run the JavaScript with which some sites hide their forms, if they are there.
 _JS_RUNTIMES: Mapping[str, Any] = {"deno": {}, "node": {}, "bun": {}, "quickjs": {}}
@@ -25,7 +26,8 @@ _LONGEST = 400
 class Options:
     """What a process is asked to do with every video, in so many bytes of ``memory`` at most.
 
-    ``agent`` is the name by which servers may ask to leave files out; None: they are taken anyway.
+    ``agent`` is the name by which servers may ask to leave files out, and ``robots`` that in their
+    robots.txt; None: files are taken anyway.
     """
 
     choice: Choice
@@ -40,6 +42,7 @@ class Options:
     automatic: bool = False
     further: Mapping[str, Any] = field(default_factory=dict)
     memory: int | None = None
+    robots: str | None = None
 
 
 class _Log:
@@ -80,7 +83,8 @@ class Kept:
         self.ydl = yt_dlp.YoutubeDL({**_parameters(options), "logger": self.log})
         self.ydl._request_director.preferences.add(_own_handler_first)
         self.ydl.add_progress_hook(self._watch)
-        self.answers = Answers(self.ydl.urlopen, options.agent)
+        robots = PageRobots(options.robots, self.ydl.urlopen) if options.robots else None
+        self.answers = Answers(self.ydl.urlopen, options.agent, robots)
         self.ydl.urlopen = self.answers.open
 
     @classmethod
