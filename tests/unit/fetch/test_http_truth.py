@@ -137,7 +137,7 @@ async def test_a_file_of_no_cookies(downloads: Downloads, tmp_path: Path, conten
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("127.0.0.1\tFALSE\ts3cret", "is no cookies.txt: its first line, or one with"),
+        ("127.0.0.1\tFALSE\ts3cret", "is no cookies.txt: its first line is not"),
         ("127.0.0.1\tFALSE\t/\tFALSE\t0\tkey\ts3cret\x01", "for 127.0.0.1 has characters"),
         ("127.0.0.1\tFALSE\t/\tFALSE\t0\tkey\ts3cret\u4e2d", "for 127.0.0.1 has characters"),
     ],

@@ -15,7 +15,9 @@ from urllib.request import Request
 from asyncv2d.types import UserError
 
 _NOT_SENT = re.compile(r"[^ -~\xa0-\xff]")
-_WRONG_LINE = "its first line, or one with fewer than seven fields and tabs between them, is wrong"
+_WRONG_LINE = (
+    "its first line is not that format's, or another one has not its seven fields with tabs between"
+)
 
 
 def read_cookies(path: str | None) -> CookieJar | None:
