@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import entry_points
@@ -19,6 +19,7 @@ from asyncv2d.deadline import waiting
 from asyncv2d.ports import BodyWriter, Fetch, FetchContext, Settings
 from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
 from asyncv2d_stages.fetch import _backoff
+from asyncv2d_stages.fetch._hosts.host import SILENT
 from asyncv2d_stages.fetch._hosts.safety import (
     Policy,
     PrivateAddresses,
@@ -105,38 +106,48 @@ class _Files:
 
     async def _attempt(self, url: str) -> Blob:
         scheme = url.partition("://")[0].lower()
-        if scheme not in self._schemes or "::" in url:
+        if scheme not in self._schemes or _is_chained(url, scheme):
             raise ItemError(Cause.BAD_URL, "not a URL of one file in a store")
         calls = _Calls(url, self._settings, self._places, self._threads)
         async with self._spool.body() as body:
             await self._read(url, scheme, body, calls)
             return await body.finish()
 
-    async def _checked(self, url: str, scheme: str, calls: _Calls) -> str:
-        """The URL to open: with its host's address, for the name could have another one by then.
+    async def _addresses(self, url: str, scheme: str, calls: _Calls) -> Sequence[str | None]:
+        """The addresses to try, for the name could have others by then; None: as the URL says.
 
         Refuses a public name that leads to a machine of this network.
         """
         if scheme not in _WITH_HOST:
-            return url
+            return [None]
         with explaining(url):
             host = urlsplit(url).hostname or ""
             policy = Policy(self._settings.private_addresses)
             policy.check_host(host, from_local=True)
         if plain_address(host) is not None:
-            return url
-        found = await calls.run(partial(socket.getaddrinfo, host, None))
-        addresses = [str(entry[4][0]) for entry in found]
+            return [host if scheme in _BY_ADDRESS else None]
+        found = await calls.run(partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM))
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
             if not policy.allows(host, address):
                 raise forbidden(host, address)
         by_name = is_local_name(host) or scheme not in _BY_ADDRESS
-        return url if by_name else _with_host(url, addresses[0])
+        return [None] if by_name else addresses
+
+    async def _opened(self, url: str, scheme: str, calls: _Calls) -> tuple[BinaryIO, int | None]:
+        """The open file, at the first address where there is somebody."""
+        *others, last = await self._addresses(url, scheme, calls)
+        arguments = _client_arguments(scheme, self._settings.timeout)
+        for address in others:
+            try:
+                return await calls.run(partial(_open, url, scheme, arguments, address))
+            except ItemError as error:
+                if error.cause not in SILENT:
+                    raise
+        return await calls.run(partial(_open, url, scheme, arguments, last))
 
     async def _read(self, url: str, scheme: str, body: BodyWriter, calls: _Calls) -> None:
-        url = await self._checked(url, scheme, calls)
-        arguments = _client_arguments(scheme, self._settings.timeout)
-        file, size = await calls.run(partial(_open, url, scheme, arguments))
+        file, size = await self._opened(url, scheme, calls)
         try:
             if size is not None:
                 self._check(size)
@@ -200,24 +211,40 @@ class _Calls:
             raise ItemError(Cause.STALLED, f"no byte came for {limit:g} s")
 
 
-def _with_host(url: str, address: str) -> str:
-    parts = urlsplit(url)
-    user, at, _ = parts.netloc.rpartition("@")
-    host = f"[{address}]" if ":" in address else address
-    port = "" if parts.port is None else f":{parts.port}"
-    return parts._replace(netloc=f"{user}{at}{host}{port}").geturl()
-
-
-def _open(url: str, scheme: str, arguments: dict[str, Any]) -> tuple[BinaryIO, int | None]:
-    """The open file, and its size if the driver knows that."""
+def _open(
+    url: str, scheme: str, arguments: Mapping[str, Any], address: str | None
+) -> tuple[BinaryIO, int | None]:
+    """The open file, at an ``address`` of its host if one is given; its size if that is known."""
     # Imported here: most jobs need none of it.
+    from fsspec import get_filesystem_class
     from fsspec.core import url_to_fs
 
-    files, path = url_to_fs(url, **arguments)
+    if address is None:
+        files, path = url_to_fs(url, **arguments)
+    else:
+        kind, named = get_filesystem_class(scheme), _with_any_host(url)
+        place = {**kind._get_kwargs_from_urls(named), "host": address}
+        files, path = kind(**place, **arguments), kind._strip_protocol(named)
     block = {"block_size": _BLOCK} if scheme in _OBJECT_STORES else {}
     file = files.open(path, "rb", **block)
     size = getattr(file, "size", None)
     return file, size if isinstance(size, int) else None
+
+
+def _is_chained(url: str, scheme: str) -> bool:
+    """Whether fsspec would take it for several URLs, one inside the other."""
+    try:
+        return "::" in (_with_any_host(url) if scheme in _BY_ADDRESS else url)
+    except ValueError:  # whatever it is, it is no single one
+        return True
+
+
+def _with_any_host(url: str) -> str:
+    """The URL as fsspec can read it, which knows no brackets around an address."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    port = "" if parts.port is None else f":{parts.port}"
+    return parts._replace(netloc=f"{user}{at}host{port}").geturl()
 
 
 def _client_arguments(scheme: str, timeout: float) -> dict[str, Any]:

@@ -227,7 +227,7 @@ class _Pages:
             else:
                 _did_answer(turn)
             raise
-        self._proxy.served(target(url))
+        await self._proxy.served(target(url))
         _did_answer(turn)
         return found
 

@@ -133,11 +133,8 @@ async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         ("socks5", "http://far.example/a.mp4"),
     ],
 )
-async def test_a_proxy_that_refuses(
-    downloads: Downloads, proxy: str, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_proxy_that_refuses(downloads: Downloads, proxy: str, url: str) -> None:
     """Ends the run with a line that says so, without the password: no row would fare better."""
-    monkeypatch.setattr(http_proxy, "_DOUBT_S", 0.0)
     async with listening(refuse) as address:
         through = f"{proxy}://user:s3cret@{address}"
         with pytest.raises(RunError, match="wants another user or password") as caught:
@@ -145,60 +142,24 @@ async def test_a_proxy_that_refuses(
     assert "s3cret" not in str(caught.value)
 
 
-class TestServersThatAnswerAsProxiesDo:
-    """A server may send 407, too: that is its row's failure, and not the run's."""
-
-    @pytest.fixture(autouse=True)
-    def _at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """No waiting between two tries."""
-        monkeypatch.setattr(http_proxy, "_PAUSE_S", 0.01)
-
-    @pytest.mark.parametrize("kind", ["http", "socks5"])
-    async def test_beside_others(
-        self, server: Server, downloads: Downloads, names: Names, kind: str
-    ) -> None:
-        """Another server is reached meanwhile, so the proxy serves."""
-        proxy = Proxy(server)
-        handler = proxy.http if kind == "http" else proxy.socks
-        failures: list[ItemError] = []
-        has_failed = anyio.Event()
-        async with (
-            listening(handler) as address,
-            downloads.client(proxy=f"{kind}://{address}", retries=0) as client,
-            anyio.create_task_group() as tasks,
-        ):
-
-            async def fail() -> None:
-                with pytest.raises(ItemError) as caught:
-                    await client.download("http://trick.example/status/407/a.mp4")
-                failures.append(caught.value)
-                has_failed.set()
-
-            tasks.start_soon(fail)
-            while not has_failed.is_set():
-                blob, _ = await client.download("http://far.example/ok/short.mp4")
-                blob.close()
-        assert [(error.cause, error.facts["http_status"]) for error in failures] == [
-            (Cause.HTTP_4XX, 407)
-        ]
-
-    async def test_the_last_one(
-        self, server: Server, downloads: Downloads, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Where nothing else is asked any more, a proxy that served others serves still."""
-        monkeypatch.setattr(http_proxy, "_DOUBT_S", 0.05)
-        proxy = Proxy(server)
-        async with (
-            listening(proxy.http) as address,
-            downloads.client(proxy=f"http://{address}", retries=0) as client,
-        ):
-            blob, _ = await client.download("http://far.example/ok/short.mp4")
-            blob.close()
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+async def test_a_server_that_answers_as_a_proxy_does(
+    server: Server, downloads: Downloads, names: Names, kind: str
+) -> None:
+    """Fails its row, and not the run, whatever else is asked."""
+    proxy = Proxy(server)
+    handler = proxy.http if kind == "http" else proxy.socks
+    async with (
+        listening(handler) as address,
+        downloads.client(proxy=f"{kind}://{address}", retries=0) as client,
+    ):
+        for _ in range(2):
             with pytest.raises(ItemError) as caught:
                 await client.download("http://trick.example/status/407/a.mp4")
             assert caught.value.cause is Cause.HTTP_4XX
-            with pytest.raises(RunError, match="wants another user or password"):
-                await client.download("http://far.example/status/407/a.mp4")
+            assert caught.value.facts["http_status"] == 407
+    asked_itself = [url for url in proxy.asked if "trick.example" not in url]
+    assert asked_itself == (["http://asyncv2d.invalid/"] if kind == "http" else [])
 
 
 @pytest.mark.parametrize("kind", ["http", "socks"])

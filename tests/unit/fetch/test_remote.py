@@ -102,26 +102,38 @@ async def test_a_public_name_that_leads_home(
     assert error.cause is Cause.FORBIDDEN_ADDRESS
 
 
-@pytest.mark.parametrize("user", ["", "me:pw@"])
-async def test_a_name_with_another_address_later(
-    downloads: Downloads, monkeypatch: pytest.MonkeyPatch, user: str
+PLACES = {"two.example.com": ["2606:2800:220:1::1", "93.184.216.34"]}
+
+
+@pytest.mark.parametrize(
+    ("place", "addresses"),
+    [
+        ("two.example.com", PLACES["two.example.com"]),
+        ("me:pw@two.example.com", PLACES["two.example.com"]),
+        ("[2606:2800:220:1::1]", ["2606:2800:220:1::1"]),
+        ("me@93.184.216.34", ["93.184.216.34"]),
+        ("nas.local", ["nas.local"]),
+    ],
+)
+async def test_where_a_file_is_asked_for(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch, place: str, addresses: list[str]
 ) -> None:
-    """Is connected to at the address that was looked at."""
-    connected: list[Any] = []
+    """At each address that was looked at, since a name could have others by then."""
+    connected: dict[Any, None] = {}
 
     def look_up(host: str, *_: Any, **__: Any) -> list[Any]:
-        address = {"store.example.com": "93.184.216.34"}.get(host, host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 2121))]
+        known = PLACES.get(host, ["192.168.0.7"])
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 2121)) for one in known]
 
     def connect(address: Any, *_: Any, **__: Any) -> socket.socket:
-        connected.append(address)
+        connected[address] = None
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(socket, "create_connection", connect)
-    error = await failure(downloads, f"ftp://{user}store.example.com:2121/a.mp4")
-    assert error.cause is Cause.CONNECT
-    assert set(connected) == {("93.184.216.34", 2121)}
+    error = await failure(downloads, f"ftp://{place}:2121/a.mp4")
+    assert error.cause is Cause.CONNECT, error
+    assert list(connected) == [(address, 2121) for address in addresses]
 
 
 async def test_too_large(downloads: Downloads) -> None:

@@ -103,7 +103,7 @@ class Exchange:
         # aiohttp's own deadlines begin anew with each answer that is none yet, such as 100.
         begin_s = sum(min(limit, settings.timeout) for limit in before)
         self._head_s = begin_s + wait_s + LOOK_EVERY_S
-        self._proxy = ProxyHealth(settings.proxy, settings.host_patience)
+        self._proxy = ProxyHealth(settings.proxy, settings.host_patience, wait_s)
         self._watch = BodyWatch(self._stall_s)
         self._kept: deque[float] = deque()
         self._most_kept = max(_LEAST_KEPT, concurrency)
@@ -123,7 +123,7 @@ class Exchange:
                 )
                 async with head, request as response:
                     head.reschedule(None)
-                    self._proxy.answered(response.status, call.target)
+                    await self._proxy.answered(response.status, call.target)
                     transfer.status = response.status
                     _hear(response, turn)
                     answer = await self._take(call, response, transfer)

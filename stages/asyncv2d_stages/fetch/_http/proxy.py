@@ -14,13 +14,14 @@ from asyncv2d_stages.fetch._http.urls import Target
 
 _REFUSED = 407
 _AUTH = "authentication"
-_DOUBT_S = 5.0
 _PAUSE_S = 1.0
-_MOST_SUSPECTS = 10_000
+# A name that nobody has: what is said to a request for it, the proxy says itself.
+_NOBODY = "http://asyncv2d.invalid/"
+_LOOK_AGAIN_S = 10.0
 
 
 class ProxyDownError(Exception):
-    """The proxy cannot be reached just now, or may have refused to serve: try again soon."""
+    """The proxy cannot be reached just now."""
 
 
 async def wait_for_proxy() -> None:
@@ -32,53 +33,50 @@ async def wait_for_proxy() -> None:
 class ProxyHealth:
     """Waits for a proxy that is gone for a short while, and ends the run where it stays away.
 
-    A server may send the status with which proxies refuse, too. It is the server's own if meanwhile
-    others were reached, and the proxy's if none was.
+    It ends the run as well where the proxy refuses to serve. A server that sends the status with
+    which proxies do that fails its own row alone.
     """
 
-    def __init__(self, proxy: str | None, patience_s: float) -> None:
+    def __init__(self, proxy: str | None, patience_s: float, answer_s: float) -> None:
         self._proxy = proxy
         self._patience_s = patience_s
+        self._answer_s = answer_s
         self._down_since: float | None = None
         self._is_http = proxy is not None and urlsplit(proxy).scheme in ("http", "https")
-        self._served = 0
-        self._last_served: str | None = None
-        self._refused_since: float | None = None
-        self._suspects: dict[str, int] = {}  # and how many answers had been served before
+        self._served_at = -_LOOK_AGAIN_S
+        self._looking = asyncio.Lock()
 
-    def answered(self, status: int, asked: Target) -> None:
-        """An answer came through it, or from it.
-
-        Raises RunError where it refuses to serve, and ProxyDownError where that is not sure yet.
-        """
+    async def answered(self, status: int, asked: Target) -> None:
+        """An answer came through it, or from it. Raises RunError where it refuses to serve."""
         self._down_since = None
         # What comes through a tunnel is the server's.
-        if status != _REFUSED or not self._is_http or asked.scheme != "http":
-            self._served += 1
-            self._last_served = asked.place
-            self._refused_since = None
-        elif not self._is_of_server(asked.place):
-            raise ProxyDownError
+        is_open = status == _REFUSED and self._is_http and asked.scheme == "http"
+        if is_open and await self._refuses():
+            raise self.refusal()
 
-    def _is_of_server(self, place: str) -> bool:
-        """Whether it is a server that answers as a proxy does.
-
-        Raises RunError if it is the proxy.
-        """
-        now = asyncio.get_running_loop().time()
-        if self._refused_since is None:
-            self._refused_since = now
-        if self._served > self._suspects.setdefault(place, self._served):
-            return True
-        if len(self._suspects) > _MOST_SUSPECTS:
-            self._suspects.pop(next(iter(self._suspects)))
-        if now - self._refused_since < _DOUBT_S:
+    async def _refuses(self) -> bool:
+        """Ask it for what only it can answer; not again for a while after it served."""
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if now - self._served_at < _LOOK_AGAIN_S:
+                return False
+            if await self._status() == _REFUSED:
+                return True
+            self._served_at = now
             return False
-        # Nothing else was asked. A proxy that served others is taken to serve still.
-        refused = [other for other, served in self._suspects.items() if served == self._served]
-        if self._served > 0 and refused == [place] and place != self._last_served:
-            return True
-        raise self.refusal()
+
+    async def _status(self) -> int | None:
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=self._answer_s)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(_NOBODY, proxy=self._proxy, allow_redirects=False) as response,
+            ):
+                return response.status
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None  # it did not refuse
 
     def hear(self, error: Exception) -> None:
         """Take what a request raised.

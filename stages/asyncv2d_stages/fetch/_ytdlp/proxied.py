@@ -20,12 +20,12 @@ class PagesProxy:
 
     def __init__(self, proxy: str | None, patience_s: float, connect_s: float) -> None:
         self._proxy = None if proxy is None else urlsplit(proxy)
-        self._health = ProxyHealth(proxy, patience_s)
+        self._health = ProxyHealth(proxy, patience_s, connect_s)
         self._connect_s = connect_s
 
-    def served(self, asked: Target) -> None:
+    async def served(self, asked: Target) -> None:
         """Something came through it."""
-        self._health.answered(200, asked)
+        await self._health.answered(200, asked)
 
     async def judge(self, error: ItemError, asked: Target) -> None:
         """Return where the failure is the row's.
@@ -38,7 +38,7 @@ class PagesProxy:
         if error.facts.get("proxy_refused"):
             raise self._health.refusal() from error
         if (status := error.facts.get("http_status")) is not None:
-            self._health.answered(status, asked)
+            await self._health.answered(status, asked)
         elif error.cause in _MAY_BE_ITS and not await self._is_there():
             self._health.missed(error)
 
