@@ -18,7 +18,7 @@ from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._hosts.host import SILENT, HostGivenUpError
 from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
 from asyncv2d_stages.fetch._http.consent import product_token
-from asyncv2d_stages.fetch._http.proxy import ProxyDownError, wait_for_proxy
+from asyncv2d_stages.fetch._http.proxy import ProxyDownError, ProxyHealth, wait_for_proxy
 from asyncv2d_stages.fetch._http.session import user_agent
 from asyncv2d_stages.fetch._http.urls import target
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
@@ -26,7 +26,6 @@ from asyncv2d_stages.fetch._ytdlp.claims import is_installed, is_manifest, site_
 from asyncv2d_stages.fetch._ytdlp.kept import Options
 from asyncv2d_stages.fetch._ytdlp.metadata import unpacked
 from asyncv2d_stages.fetch._ytdlp.pool import Process, Processes, open_processes
-from asyncv2d_stages.fetch._ytdlp.proxied import PagesProxy
 from asyncv2d_stages.fetch._ytdlp.sites import Sites
 from asyncv2d_stages.fetch._ytdlp.worker import Form, Found, fetch_pieces, find, prepare
 from asyncv2d_stages.fetch.http import HttpFetcher
@@ -72,11 +71,7 @@ class YtdlpFetcher(HttpFetcher):
                 )
             )
             hosts = Hosts(limits(self, context))
-            proxy = PagesProxy(
-                options.further.get("proxy"),
-                self.host_patience,
-                min(self.connect_timeout, self.timeout),
-            )
+            proxy = ProxyHealth(options.further.get("proxy"), self.host_patience, self.timeout)
             yield _Pages(self, args, context, client, hosts, processes, proxy).fetch
 
 
@@ -135,7 +130,7 @@ class _Pages:
         client: Client,
         hosts: Hosts,
         processes: Processes,
-        proxy: PagesProxy,
+        proxy: ProxyHealth,
     ) -> None:
         self._settings = settings
         self._args = args
@@ -212,7 +207,7 @@ class _Pages:
                     try:
                         media[form.modality] = await self._pieces(process, form, url)
                     except ItemError as error:
-                        await self._proxy.judge(error, target(url))
+                        await self._judge_proxy(error, url)
                         raise
         return found
 
@@ -221,15 +216,24 @@ class _Pages:
         try:
             found = await self._look(process, url)
         except ItemError as error:
-            await self._proxy.judge(error, target(url))
+            await self._judge_proxy(error, url)
             if error.cause in SILENT:
                 turn.failed(error, None)
             else:
                 _did_answer(turn)
             raise
-        await self._proxy.served(target(url))
+        await self._proxy.answered(200, target(url))
         _did_answer(turn)
         return found
+
+    async def _judge_proxy(self, error: ItemError, url: str) -> None:
+        """Raises ProxyDownError or RunError where the proxy failed, and not the site."""
+        if error.facts.get("proxy_refused"):
+            raise self._proxy.refusal() from error
+        if (status := error.facts.get("http_status")) is not None:
+            await self._proxy.answered(status, target(url))
+        else:
+            await self._proxy.hear(error, is_silence=error.cause in (*SILENT, Cause.DNS))
 
     async def _look(self, process: Process, url: str) -> Found:
         limit = self._args.extract_timeout

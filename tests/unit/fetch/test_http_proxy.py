@@ -158,8 +158,64 @@ async def test_a_server_that_answers_as_a_proxy_does(
                 await client.download("http://trick.example/status/407/a.mp4")
             assert caught.value.cause is Cause.HTTP_4XX
             assert caught.value.facts["http_status"] == 407
-    asked_itself = [url for url in proxy.asked if "trick.example" not in url]
-    assert asked_itself == (["http://asyncv2d.invalid/"] if kind == "http" else [])
+    asked_itself = {url for url in proxy.asked if "trick.example" not in url}
+    assert asked_itself == ({"http://asyncv2d.invalid/"} if kind == "http" else set())
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200"])
+async def test_a_proxy_that_hangs_up(
+    downloads: Downloads, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On everybody is none, though somebody is there."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    monkeypatch.setattr(http_proxy, "_PAUSE_S", 0.01)
+    async with (
+        listening(hang_up) as address,
+        downloads.client(proxy=f"http://{address}", host_patience=0.05) as client,
+    ):
+        with pytest.raises(RunError, match="has not been reached"):
+            await client.download("http://far.example/a.mp4")
+
+
+async def test_a_proxy_that_says_nothing_itself(
+    server: Server, downloads: Downloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But serves others: a server that is gone is one, and no proxy."""
+    proxy = Proxy(server)
+    is_asked = anyio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"far.example" in head:
+            again = asyncio.StreamReader()
+            again.feed_data(head)
+            await proxy.http(again, writer)
+        else:
+            if b"asyncv2d.invalid" in head:
+                is_asked.set()
+            writer.close()
+
+    async def get_one_that_is_there() -> None:
+        await is_asked.wait()
+        blob, _ = await client.download("http://far.example/ok/short.mp4")
+        blob.close()
+
+    monkeypatch.setattr(http_proxy, "_PAUSE_S", 0.01)
+    async with (
+        listening(serve) as address,
+        downloads.client(proxy=f"http://{address}", retries=0) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(get_one_that_is_there)
+        with pytest.raises(ItemError) as caught:
+            await client.download("http://gone.example/a.mp4")
+    assert caught.value.cause is Cause.CONNECT
 
 
 @pytest.mark.parametrize("kind", ["http", "socks"])

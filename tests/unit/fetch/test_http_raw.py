@@ -220,14 +220,16 @@ async def test_a_long_header(downloads: Downloads) -> None:
         blob.close()
 
 
-async def test_a_cookie_in_another_encoding(downloads: Downloads) -> None:
-    """Is sent back with the same bytes, and the others with it."""
+async def test_cookies_that_are_no_ascii(downloads: Downloads) -> None:
+    """Keep no others from being sent back; in UTF-8 they come with the same bytes."""
     asked: list[str] = []
 
     async def answer(request: str, writer: asyncio.StreamWriter) -> None:
         asked.append(request)
         if len(asked) == 1:
-            cookies = b"Set-Cookie: place=caf\xe9\r\nSet-Cookie: wall=passed\r\n"
+            lines = b"Set-Cookie: %b\r\n"
+            values = (b"latin=caf\xe9", b"utf8=caf\xc3\xa9", b"wall=passed")
+            cookies = b"".join(lines % value for value in values)
             start = head("302 Found", Location="/2.mp4", Content_Length=0)
             writer.write(start[:-2] + cookies + b"\r\n")
         else:
@@ -237,6 +239,7 @@ async def test_a_cookie_in_another_encoding(downloads: Downloads) -> None:
         blob, _ = await client.download(f"{base}/1.mp4")
         blob.close()
     assert "wall=passed" in asked[1]
+    assert "utf8=café" in asked[1]
 
 
 async def test_an_endless_header(downloads: Downloads) -> None:

@@ -63,7 +63,8 @@ class Cookies:
 
     def header(self, url: str) -> str | None:
         """The header Cookie for a request to ``url``."""
-        own, new = _pairs(self._own, url), _pairs(self._set, url)
+        own = _pairs(self._own, url)
+        new = [(name, _as_sent(text)) for name, text in _pairs(self._set, url)]
         # What a server sets on the way stands for what the file has by that name.
         renewed = {name for name, _ in new}
         kept = [pair for pair in own if pair[0] not in renewed]
@@ -80,6 +81,14 @@ class Cookies:
             if self._set is None:
                 self._set = CookieJar()
             self._set.extract_cookies(cast(Any, _Answer(message)), _request(url))
+
+
+def _as_sent(text: str) -> str:
+    """Text of bytes in Latin-1, as it is sent in UTF-8: most that are no ASCII were that before."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 class _Answer:

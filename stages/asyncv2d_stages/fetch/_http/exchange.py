@@ -135,8 +135,8 @@ class Exchange:
                 turn.done()
             raise
         except foreseen() as error:
-            self._proxy.hear(error)
             failure = explained(error, transfer.status)
+            await self._proxy.hear(error, is_silence=failure.cause in SILENT)
             if head.expired():
                 failure.detail = f"no answer began within {self._head_s:g} s"
             if failure.cause in SILENT and not is_nonsense(error):

@@ -7,6 +7,8 @@ import sys
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+import anyio
+
 from asyncv2d.deadline import waiting
 from asyncv2d.redact import redacted
 from asyncv2d.types import RunError
@@ -17,7 +19,8 @@ _AUTH = "authentication"
 _PAUSE_S = 1.0
 # A name that nobody has: what is said to a request for it, the proxy says itself.
 _NOBODY = "http://asyncv2d.invalid/"
-_LOOK_AGAIN_S = 10.0
+_LONGEST_ANSWER_S = 15.0
+_SOCKS_PORT = 1080
 
 
 class ProxyDownError(Exception):
@@ -40,32 +43,73 @@ class ProxyHealth:
     def __init__(self, proxy: str | None, patience_s: float, answer_s: float) -> None:
         self._proxy = proxy
         self._patience_s = patience_s
-        self._answer_s = answer_s
+        self._answer_s = min(answer_s, _LONGEST_ANSWER_S)
         self._down_since: float | None = None
         self._is_http = proxy is not None and urlsplit(proxy).scheme in ("http", "https")
-        self._served_at = -_LOOK_AGAIN_S
         self._looking = asyncio.Lock()
+        self._looked_at = -1.0
+        self._said: int | None = None
+        self._was_silent = self._is_mute = False
 
     async def answered(self, status: int, asked: Target) -> None:
         """An answer came through it, or from it. Raises RunError where it refuses to serve."""
         self._down_since = None
+        self._is_mute |= self._was_silent
         # What comes through a tunnel is the server's.
         is_open = status == _REFUSED and self._is_http and asked.scheme == "http"
-        if is_open and await self._refuses():
+        if is_open and await self._look() == _REFUSED:
             raise self.refusal()
 
-    async def _refuses(self) -> bool:
-        """Ask it for what only it can answer; not again for a while after it served."""
-        async with self._looking:
-            now = asyncio.get_running_loop().time()
-            if now - self._served_at < _LOOK_AGAIN_S:
-                return False
-            if await self._status() == _REFUSED:
-                return True
-            self._served_at = now
-            return False
+    async def hear(self, error: Exception, *, is_silence: bool) -> None:
+        """Take what a request raised; ``is_silence``: no answer came, or it broke off.
 
-    async def _status(self) -> int | None:
+        Raises ProxyDownError where that is the proxy's doing, and RunError where it has been away
+        for longer than the patience, or refuses to serve.
+        """
+        if self._proxy is None:
+            return
+        if _is_refusal(error):
+            raise self.refusal() from error
+        if isinstance(error, _of_proxies()) or (is_silence and not await self._is_well()):
+            self._missed(error)
+
+    async def _is_well(self) -> bool:
+        """Whether it answers now; of a socks proxy no more is known than that somebody is there."""
+        if self._is_http:
+            is_silent = await self._look() is None
+            # One that serves others and says nothing itself cannot be told from one that is gone.
+            self._was_silent = is_silent
+            return self._is_mute or not is_silent
+        proxy = urlsplit(self._proxy or "")
+        try:
+            with anyio.fail_after(self._answer_s):
+                stream = await anyio.connect_tcp(proxy.hostname or "", proxy.port or _SOCKS_PORT)
+        except (OSError, TimeoutError):
+            return False
+        await stream.aclose()
+        return True
+
+    def _missed(self, error: Exception) -> NoReturn:
+        now = asyncio.get_running_loop().time()
+        if self._down_since is None:
+            self._down_since = now
+        if now - self._down_since > self._patience_s:
+            raise RunError(
+                f"reading.proxy: {redacted(self._proxy or '')} has not been reached for"
+                f" {self._patience_s:g} s; what is finished is kept: run the same command again"
+            ) from error
+        raise ProxyDownError from error
+
+    async def _look(self) -> int | None:
+        """The status with which it answers what only it can answer; None if it does not."""
+        asked_at = asyncio.get_running_loop().time()
+        async with self._looking:
+            if self._looked_at < asked_at:  # else somebody asked meanwhile
+                self._looked_at = asyncio.get_running_loop().time()
+                self._said = await self._ask()
+            return self._said
+
+    async def _ask(self) -> int | None:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=self._answer_s)
@@ -76,32 +120,7 @@ class ProxyHealth:
             ):
                 return response.status
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return None  # it did not refuse
-
-    def hear(self, error: Exception) -> None:
-        """Take what a request raised.
-
-        Raises ProxyDownError where the proxy was not reached, and RunError where it has not been
-        for longer than the patience, or refuses to serve.
-        """
-        if self._proxy is None:
-            return
-        if _is_refusal(error):
-            raise self.refusal() from error
-        if isinstance(error, _of_proxies()):
-            self.missed(error)
-
-    def missed(self, error: Exception) -> NoReturn:
-        """It was not reached. Raises ProxyDownError, and RunError beyond the patience."""
-        now = asyncio.get_running_loop().time()
-        if self._down_since is None:
-            self._down_since = now
-        if now - self._down_since > self._patience_s:
-            raise RunError(
-                f"reading.proxy: {redacted(self._proxy or '')} has not been reached for"
-                f" {self._patience_s:g} s; what is finished is kept: run the same command again"
-            ) from error
-        raise ProxyDownError from error
+            return None
 
     def refusal(self) -> RunError:
         """The end of a run whose proxy refuses to serve."""

@@ -13,10 +13,11 @@ from asyncv2d_stages.fetch._http.urls import Target, target
 
 LONGEST = 500 * 1024
 """Bytes of a robots.txt that are read."""
+UNSURE_FOR_S = 5.0
+"""Seconds for which it counts that a robots.txt was not to be had."""
 _REMEMBERED = 4096
 _GOOD_FOR_S = 24 * 3600.0
 _BAD_FOR_S = 300.0
-_UNSURE_FOR_S = 5.0
 _LONGEST_DELAY_S = 30.0
 
 
@@ -71,7 +72,7 @@ class Robots:
         except ItemError as error:
             if error.cause in (Cause.CORRUPT, Cause.TRUNCATED):  # it came, packed in some way
                 error.detail = f"the host's robots.txt cannot be read: {error.detail}"
-            return Rules(error=error), _UNSURE_FOR_S
+            return Rules(error=error), UNSURE_FOR_S
 
     async def close(self) -> None:
         """Give up what is being asked."""

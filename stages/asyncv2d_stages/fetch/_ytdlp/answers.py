@@ -19,8 +19,8 @@ from asyncv2d_stages.fetch._ytdlp.instead import instead
 from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
-_RANGE = re.compile(r"bytes=(\d+)-")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-")
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)")
 _LARGEST_PAGE = 32_000_000
 _LARGEST_PIECE = 256_000_000  # of a segment that was sent packed; others are never held whole
 
@@ -96,7 +96,7 @@ class Answers:
     def _judge(self, request: Any, answer: Any) -> None:
         """Raises ItemError where the answer may not be taken, or is one to something else."""
         self._check_consent(request.url, answer)
-        if self._robots is not None and _server(answer.url) != _server(request.url):
+        if self._robots is not None and answer.url != request.url:
             self._robots.check(answer.url)
         if self.needs_ranges:
             _check_range(request, answer)
@@ -149,8 +149,11 @@ def _taking_no_login(follow: Callable[..., Any]) -> Callable[..., Any]:
 def _check_range(request: Any, answer: Any) -> None:
     """Refuse another stretch of a file than the one that was asked for."""
     wanted = _RANGE.match(request.headers.get("Range") or "")
+    if wanted is None:
+        return
     given = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
-    if wanted and not (given and answer.status == 206 and int(given[1]) == int(wanted[1])):
+    begins = given is not None and answer.status == 206 and int(given[1]) == int(wanted[1])
+    if given is None or not begins or (wanted[2] and int(given[2]) != int(wanted[2])):
         answer.close()
         raise ItemError(Cause.NO_FORMAT, "the server does not send the parts of files it lists")
 

@@ -7,8 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from asyncv2d_stages.fetch._http.robots import LONGEST, Rules, read_rules
+from asyncv2d_stages.fetch._http.robots import LONGEST, UNSURE_FOR_S, Rules, read_rules
 from asyncv2d_stages.fetch._http.urls import target
+from asyncv2d_stages.fetch._ytdlp.causes import explained
 
 _REMEMBERED = 1000
 
@@ -42,7 +43,7 @@ class PageRobots:
             answer = self._urlopen(Request(f"{origin}/robots.txt"))
         except HTTPError as error:
             return read_rules(error.status, b"")
-        except RequestError:  # what is asked next fails as it would without rules
-            return Rules(), 0.0
+        except RequestError as error:
+            return Rules(error=explained(error, [])), UNSURE_FOR_S
         with answer:
             return read_rules(answer.status, answer.read(LONGEST))
