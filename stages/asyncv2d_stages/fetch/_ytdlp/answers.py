@@ -19,8 +19,8 @@ from asyncv2d_stages.fetch._ytdlp.instead import instead
 from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)")
+_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)", re.IGNORECASE)
 _LARGEST_PAGE = 32_000_000
 _LARGEST_PIECE = 256_000_000  # of a segment that was sent packed; others are never held whole
 
@@ -149,13 +149,19 @@ def _taking_no_login(follow: Callable[..., Any]) -> Callable[..., Any]:
 def _check_range(request: Any, answer: Any) -> None:
     """Refuse another stretch of a file than the one that was asked for."""
     wanted = _RANGE.match(request.headers.get("Range") or "")
-    if wanted is None:
-        return
-    given = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
-    begins = given is not None and answer.status == 206 and int(given[1]) == int(wanted[1])
-    if given is None or not begins or (wanted[2] and int(given[2]) != int(wanted[2])):
+    if wanted is not None and _stretch(answer) != (wanted[1], wanted[2]):
         answer.close()
         raise ItemError(Cause.NO_FORMAT, "the server does not send the parts of files it lists")
+
+
+def _stretch(answer: Any) -> tuple[str, str] | None:
+    """The first and the last byte that an answer says it has, if it has as many."""
+    given = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
+    if answer.status != 206 or given is None:
+        return None
+    length = answer.headers.get("Content-Length")
+    is_whole = length is None or length == str(int(given[2]) - int(given[1]) + 1)
+    return (given[1], given[2]) if is_whole else None
 
 
 def _check_end(answer: Any, size: int) -> None:
