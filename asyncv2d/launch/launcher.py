@@ -79,10 +79,11 @@ class ShardQueue:
                 self._in_hand[spec.id] = spec
                 return spec
             async with self._changed:
+                if self._again:  # it came back while the input was being read
+                    continue
                 if not self._in_hand:
                     return None
-                if not self._again:
-                    await self._changed.wait()
+                await self._changed.wait()
 
     async def has(self, count: int) -> bool:
         """Whether so many shards are still to be taken, as far as is known now."""

@@ -13,6 +13,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -399,6 +400,24 @@ def test_values_of_a_parquet_file_keep_their_types(tmp_path: Path) -> None:
     rows = [{"url": "u", "text": [[0.0, 1.5]]}, {"url": "v", "text": None}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "table")
     assert read(reader("parquet", tmp_path / "table"), 1) == [[row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.timestamp("ns"), datetime(1970, 1, 1, microsecond=1)),
+        (pa.timestamp("ns", "UTC"), datetime(1970, 1, 1, microsecond=1, tzinfo=UTC)),
+        (pa.duration("ns"), timedelta(microseconds=1)),
+        (pa.time64("ns"), time(microsecond=1)),
+        (pa.list_(pa.struct([("at", pa.time64("ns"))])), [{"at": time(microsecond=1)}]),
+    ],
+    ids=str,
+)
+def test_nanoseconds(tmp_path: Path, kind: pa.DataType, value: object) -> None:
+    """Are more than Python's times have: they end with the microseconds."""
+    array = pa.array([[{"at": 1001}]] if pa.types.is_list(kind) else [1001], kind)
+    pq.write_table(pa.table({"url": ["a"], "text": array}), tmp_path / "table")
+    assert read(reader("parquet", tmp_path / "table"), 1) == [[{"url": "a", "text": value}]]
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl"])

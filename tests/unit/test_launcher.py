@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from threading import Event
 
 import anyio
@@ -20,10 +21,10 @@ def queue(shards: int) -> ShardQueue:
     return queue_of(ShardSpec(number, "-", 0, 1) for number in range(shards))
 
 
-def queue_of(shards: Iterator[ShardSpec]) -> ShardQueue:
+def queue_of(shards: Iterator[ShardSpec], max_retry: int = 0) -> ShardQueue:
     """A queue of these shards."""
     nothing = Control(lambda _: None, lambda _: None, lambda _: None)
-    return ShardQueue(shards, 0, nothing)
+    return ShardQueue(shards, max_retry, nothing)
 
 
 class SlowInput:
@@ -46,6 +47,25 @@ class SlowInput:
     def release(self) -> None:
         """Tell all shards."""
         self._released.set()
+
+
+async def test_a_shard_that_comes_back_while_the_input_is_read_to_its_end() -> None:
+    """Is handed out again: who asked meanwhile is not told that all is done."""
+    slow, found = SlowInput(), list[ShardSpec | None]()
+    only = ShardSpec(0, "-", 0, 1)
+    shards = queue_of(chain([only], (spec for spec in slow.shards(1) if spec.id != only.id)), 1)
+    assert await shards.take() == only
+
+    async def take() -> None:
+        found.append(await shards.take())
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take)
+            await slow.is_read()
+            await shards.done({"shard": 0, "error": "the disk was full"})
+            slow.release()
+    assert found == [only]
 
 
 async def test_shards_that_are_looked_for_are_still_handed_out_in_order() -> None:

@@ -140,8 +140,31 @@ class _Cursor:
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    import pyarrow as pa
+
+    fields = [field.with_type(_in_microseconds(field.type)) for field in batch.schema]
+    schema = pa.schema(fields)
+    if schema != batch.schema:
+        batch = batch.cast(schema, safe=False)
     rows: list[dict[str, Any]] = batch.to_pylist()
     return rows
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
+    """The type with times as Python has them, which knows no nanoseconds."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if pa.types.is_duration(kind) and kind.unit == "ns":
+        return pa.duration("us")
+    if pa.types.is_time64(kind):
+        return pa.time64("us")
+    if pa.types.is_list(kind):
+        return pa.list_(_in_microseconds(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_in_microseconds(field.type)) for field in kind])
+    return kind
 
 
 def _open(path: str) -> pq.ParquetFile:
