@@ -150,6 +150,8 @@ def from_start(media: Media, stream: Stream | None) -> Iterator[InputContainer]:
 def _rewind(container: InputContainer, stream: Stream) -> bool:
     """Go back to the very first packet of ``stream``; False where that cannot be done."""
     name = container.format.name
+    if isinstance(stream, VideoStream) and stream.pix_fmt == "pal8":
+        return False  # MOV and Matroska give the palette once, with the first packet they ever read
     # Matroska's index lists the pictures only, and sound may begin before the first of them.
     exact = name.startswith("mov,mp4") or (name.startswith("matroska") and stream.type == "video")
     if not exact:

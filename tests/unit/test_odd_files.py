@@ -109,6 +109,28 @@ def test_rgb_is_told_by_its_format(codec: str, container: str, pixel_format: str
     assert np.abs(back.astype(int) - pixels).mean() < 2
 
 
+@pytest.mark.parametrize("codec", ["qtrle", "rawvideo"])
+@pytest.mark.parametrize(
+    "job",
+    [
+        {**EXACT, "CutDetectionSubsampler": {"cuts_are_clips": True, "args": {}}},
+        {"FrameSubsampler": {"downsample_method": "first_frame", "encode_format": "png"}},
+    ],
+)
+def test_a_palette_that_comes_once_is_kept(job: Mapping[str, Any], codec: str) -> None:
+    """MOV gives a palette with its first packet only, and pictures without one would be black."""
+    made = MadeVideo(
+        scenes(0.4), (64, 48), codec=codec, pixel_format="gray", container="mov", audio=None
+    )
+    (sample,) = asyncv2d.process(made.data(), job).samples
+    with av.open(io.BytesIO(next(iter(sample.parts.values())).read()), "r") as container:
+        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    grays = [made.picture(number) @ (0.299, 0.587, 0.114) for number in range(len(pictures))]
+    means = [gray.mean() for gray in grays]
+    assert [picture.mean() for picture in pictures] == pytest.approx(means, abs=2)
+    assert [read_number(picture) for picture in pictures] == list(range(len(pictures)))
+
+
 TICKS = [0, 40, 3000, 3040, 7000, 7040, 9000, 11500]
 
 
