@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 
 from asyncv2d.geometry import even_size, filter_steps, scale_to, seen_size
 from asyncv2d.media import ExactSize, FilterStep, Size, VideoFilter
+from asyncv2d.orientation import Orientation, orientation
 
 _RGB = 0  # AVCOL_SPC_RGB
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -29,7 +30,7 @@ class FilterChain:
         self._filters = filters
         self._aspect = sample_aspect_ratio
         self._pixel_format = pixel_format
-        self._shape: tuple[int, int, str, int, int, int] | None = None
+        self._shape: tuple[int, int, str, Orientation, int, int] | None = None
         self._graph: Graph | None = None
         self.size: Size | None = None
 
@@ -38,41 +39,33 @@ class FilterChain:
 
         Raises ItemError (cannot_encode) where it would be too large.
         """
+        turned = orientation(frame)
         colours = frame.colorspace, frame.color_range
-        shape = (frame.width, frame.height, frame.format.name, frame.rotation, *colours)
+        shape = (frame.width, frame.height, frame.format.name, turned, *colours)
         if shape != self._shape:
             self._shape = shape
-            self._graph = self._build(frame)
+            self._graph = self._build(frame, turned)
         assert self._graph is not None
         self._graph.vpush(frame)
         return self._graph.vpull()
 
-    def _build(self, frame: VideoFrame) -> Graph:
-        size, filtered = filter_steps(self._filters, *_sizes(frame, self._aspect))
-        steps = [*_upright(frame.rotation), *filtered]
+    def _build(self, frame: VideoFrame, turned: Orientation) -> Graph:
+        sizes = _sizes(frame, self._aspect, lies=turned.lies)
+        size, filtered = filter_steps(self._filters, *sizes)
+        steps = [*turned.steps, *filtered]
         self.size = self.size or even_size(size)
         if size != self.size:
             steps.append(scale_to(self.size))
         return _graph(frame, steps, self._pixel_format)
 
 
-def _sizes(frame: VideoFrame, aspect: Fraction) -> tuple[Size, ExactSize]:
+def _sizes(frame: VideoFrame, aspect: Fraction, *, lies: bool) -> tuple[Size, ExactSize]:
     """The frame's size once upright: in pixels of ``aspect``, and with those made square."""
     width, height = frame.width, frame.height
     seen = seen_size(Size(width, height), aspect)
-    if frame.rotation in (90, -90, 270, -270):
+    if lies:
         return Size(height, width), ExactSize(seen.height, seen.width)
     return Size(width, height), seen
-
-
-def _upright(rotation: int) -> Sequence[FilterStep]:
-    """The filters that undo a rotation of ``rotation`` degrees counter-clockwise."""
-    turns = {90: "cclock", -90: "clock", 270: "clock", -270: "cclock"}
-    if rotation in turns:
-        return (FilterStep("transpose", turns[rotation]),)
-    if rotation in (180, -180):
-        return FilterStep("hflip", ""), FilterStep("vflip", "")
-    return ()
 
 
 def _source(frame: VideoFrame) -> str:
