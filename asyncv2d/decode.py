@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from asyncv2d.clips import SOON, KnownSpans, OpenTake, SceneSpans, Schedule
 from asyncv2d.encode import Timing
-from asyncv2d.filter_chain import FilterChain
+from asyncv2d.filter_chain import ClipViews
 from asyncv2d.frames import shown_frames
 from asyncv2d.index import GapError, PacketIndex, Selection, choose
 from asyncv2d.media import CutDetector, CutWatch, Span, split
@@ -226,10 +226,10 @@ def _take_opener(media: Media, plan: Plan, index: PacketIndex) -> OpenTake[Take]
     assert media.probe.video is not None
     video = media.probe.video
     encoder = plan.output.encoder
-    chain = FilterChain(plan.filters, video.sample_aspect_ratio, encoder.pixel_format)
+    views = ClipViews(plan.filters, video.sample_aspect_ratio, encoder.pixel_format)
     timing = Timing(rate=plan.rate, source_rate=_source_rate(video.rate, index))
-    studio = Studio(timing, encoder, _LastView(chain), plan.clipper.keeps)
-    return lambda span: Take(span, studio)
+    studio = Studio(timing, encoder, plan.clipper.keeps)
+    return lambda span: Take(span, studio, views.for_clip())
 
 
 def _source_rate(said: Fraction, index: PacketIndex) -> Fraction:
@@ -242,24 +242,11 @@ def _source_rate(said: Fraction, index: PacketIndex) -> Fraction:
 def _still_opener(media: Media, plan: Plan, making: Making) -> OpenTake[StillTake]:
     assert media.probe.video is not None
     assert plan.image_format is not None
-    chain = FilterChain(plan.filters, media.probe.video.sample_aspect_ratio, "bgr24")
-    view, image_format = _LastView(chain), plan.image_format
+    views = ClipViews(plan.filters, media.probe.video.sample_aspect_ratio, "bgr24")
+    image_format = plan.image_format
 
     def open_take(span: Span) -> StillTake:
         whole = span if plan.detector else Span(span.start, min(span.end, making.index.end))
-        return StillTake(span, _still_moments(plan, making, whole), view, image_format)
+        return StillTake(span, _still_moments(plan, making, whole), views.for_clip(), image_format)
 
     return open_take
-
-
-class _LastView:
-    """Remembers the last filtered frame, so clips that overlap share the work."""
-
-    def __init__(self, chain: FilterChain) -> None:
-        self._chain = chain
-        self._last: tuple[VideoFrame, VideoFrame] | None = None
-
-    def __call__(self, frame: VideoFrame) -> VideoFrame:
-        if self._last is None or self._last[0] is not frame:
-            self._last = frame, self._chain(frame)
-        return self._last[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from av.filter import Graph
@@ -20,19 +20,23 @@ class FilterChain:
     """Makes the picture to store: upright, square pixels, filtered, in ``pixel_format``.
 
     Colours in YUV are in limited range; sides are even, for colour is stored halved. The chain is
-    built for the first frame and again whenever a frame's shape differs; the size of the result is
-    fixed by the first one.
+    built for the first frame and again whenever a frame's shape differs; all results have the size
+    ``size``, or by default that of the first one.
     """
 
     def __init__(
-        self, filters: Sequence[VideoFilter], sample_aspect_ratio: Fraction, pixel_format: str
+        self,
+        filters: Sequence[VideoFilter],
+        sample_aspect_ratio: Fraction,
+        pixel_format: str,
+        size: Size | None = None,
     ) -> None:
         self._filters = filters
         self._aspect = sample_aspect_ratio
         self._pixel_format = pixel_format
         self._shape: tuple[int, int, str, Orientation, int, int] | None = None
         self._graph: Graph | None = None
-        self.size: Size | None = None
+        self.size = size
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
         """The filtered frame; its timestamps have no meaning.
@@ -57,6 +61,52 @@ class FilterChain:
         if size != self.size:
             steps.append(scale_to(self.size))
         return _graph(frame, steps, self._pixel_format)
+
+
+class ClipViews:
+    """The filtered pictures of a video's frames, for its clips; arguments as of ``FilterChain``.
+
+    All pictures of a clip have the size of its own first one. The last picture of each size is
+    remembered, so clips that overlap share the work.
+    """
+
+    def __init__(
+        self, filters: Sequence[VideoFilter], sample_aspect_ratio: Fraction, pixel_format: str
+    ) -> None:
+        self._filters = filters
+        self._aspect = sample_aspect_ratio
+        self._pixel_format = pixel_format
+        self._views: dict[Size, _LastView] = {}
+
+    def for_clip(self) -> Callable[[VideoFrame], VideoFrame]:
+        """What makes the pictures of one clip; it raises as ``FilterChain`` does."""
+        chosen: _LastView | None = None
+
+        def view(frame: VideoFrame) -> VideoFrame:
+            nonlocal chosen
+            chosen = chosen or self._beginning_with(frame)
+            return chosen(frame)
+
+        return view
+
+    def _beginning_with(self, frame: VideoFrame) -> _LastView:
+        sizes = _sizes(frame, self._aspect, lies=orientation(frame).lies)
+        size = even_size(filter_steps(self._filters, *sizes)[0])
+        if size not in self._views:
+            chain = FilterChain(self._filters, self._aspect, self._pixel_format, size)
+            self._views[size] = _LastView(chain)
+        return self._views[size]
+
+
+class _LastView:
+    def __init__(self, chain: FilterChain) -> None:
+        self._chain = chain
+        self._last: tuple[VideoFrame, VideoFrame] | None = None
+
+    def __call__(self, frame: VideoFrame) -> VideoFrame:
+        if self._last is None or self._last[0] is not frame:
+            self._last = frame, self._chain(frame)
+        return self._last[1]
 
 
 def _sizes(frame: VideoFrame, aspect: Fraction, *, lies: bool) -> tuple[Size, ExactSize]:

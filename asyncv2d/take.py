@@ -19,13 +19,11 @@ _MOST_WAITING = 64 << 20  # bytes of frames that wait until a clip is sure to be
 class Studio(NamedTuple):
     """What all clips of a video are made with.
 
-    ``view`` gives the picture to encode of a frame; ``keeps`` says whether a clip is worth having
-    once it is as long as a span.
+    ``keeps`` says whether a clip is worth having once it is as long as a span.
     """
 
     timing: Timing
     encoder: Encoder
-    view: Callable[[VideoFrame], VideoFrame]
     keeps: Callable[[Span], bool]
 
 
@@ -41,15 +39,18 @@ class Take:
     there too, stays with the picture. At a constant rate, tick n shows the frame that is on the
     screen at start + n / rate, and the clip has round(length × rate) frames. The end of a scene is
     not known in advance, so nothing is encoded before the clip is surely long enough to be kept
-    and to have that tick.
+    and to have that tick. ``view`` gives the picture to encode of a frame.
     """
 
-    def __init__(self, span: Span, studio: Studio) -> None:
+    def __init__(
+        self, span: Span, studio: Studio, view: Callable[[VideoFrame], VideoFrame]
+    ) -> None:
         self.span = span
         self.frames = 0
         self.first_time: float | None = None
         self.picture: Picture | None = None
         self._studio = studio
+        self._view = view
         self._timing = studio.timing
         self._rate = float(studio.timing.nominal_rate)
         self._encoder: PictureEncoder | None = None
@@ -122,7 +123,7 @@ class Take:
             self._wait(self._shown[0], self._last_tick + 1)
 
     def _wait(self, frame: VideoFrame, tick: int) -> None:
-        view = self._studio.view(frame)
+        view = self._view(frame)
         self._waiting.append(_Waiting(view, tick))
         self._waiting_bytes += sum(plane.buffer_size for plane in view.planes)
         self._last_tick = tick

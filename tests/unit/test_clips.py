@@ -35,7 +35,7 @@ def clipper(longest: float, shortest: float = 0.0) -> Clipper:
 def take(span: Span) -> Take:
     """A take that encodes nothing: its frames are 16 × 16 and few."""
     timing = Timing(Fraction(1, 100), Fraction(RATE))
-    return Take(span, Studio(timing, Encoder(), lambda frame: frame, keeps=bool))
+    return Take(span, Studio(timing, Encoder(), keeps=bool), lambda frame: frame)
 
 
 def play(

@@ -160,3 +160,25 @@ def test_decoding_ends_when_all_is_made(
     data = MadeVideo(scenes(4), codec=codec, audio=None, container="webm").data()
     spans = None if "downsample_method" in job else [[0.2, 1.2]]
     assert run(data, {"Frame": job}, spans).facts["frames_decoded"] <= most
+
+
+@pytest.mark.parametrize("job", ["clips", "stills", "scenes"])
+def test_a_clip_has_the_shape_of_its_own_frames(job: str, run: Callable[..., Processed]) -> None:
+    """Where the size changes in the middle, a clip's does not depend on the row's other clips."""
+    parts = [
+        MadeVideo(scenes(*lengths), size, container="mpegts", audio=None, start=start).data()
+        for lengths, size, start in [((1.0,), (64, 48), 0.0), ((0.04, 0.96), (48, 64), 1.0)]
+    ]
+    subsamplers: dict[str, dict[str, Any]] = {"Clipping": {"precision": "exact"}}
+    if job == "stills":
+        subsamplers = {"Frame": {"downsample_method": "first_frame", "encode_format": "png"}}
+    if job == "scenes":
+        subsamplers["CutDetection"] = {"cuts_are_clips": True}
+    spans = None if job == "scenes" else [[0.2, 0.8], [0.6, 1.4], [1.2, 1.8]]
+    shapes = []
+    for sample in run(b"".join(parts), subsamplers, spans).samples:
+        (picture,) = sample.parts.values()
+        with av.open(io.BytesIO(picture.read()), "r") as container:
+            shapes.append({(f.width, f.height) for f in container.decode(video=0)})
+    lying, upright = {(64, 48)}, {(48, 64)}
+    assert shapes == ([lying, upright] if job == "scenes" else [lying, lying, upright])

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncv2d.filter_chain import FilterChain
+from asyncv2d.filter_chain import ClipViews, FilterChain
 from asyncv2d.geometry import filter_steps, seen_size
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.media import FilterStep, Size, VideoFilter
@@ -63,6 +63,18 @@ def test_the_size_is_fixed_by_the_first_frame() -> None:
         for made in (chain(frame(0, "yuv420p", size)) for size in [(64, 48), (128, 96), (32, 32)])
     }
     assert sizes == {Size(64, 48)}
+
+
+def test_each_clip_has_the_size_of_its_own_first_frame() -> None:
+    """Clips of one size share a frame's picture; the others of a video change nothing for one."""
+    views = ClipViews([], Fraction(1), "yuv420p")
+    lying, upright = frame(0, "yuv420p", (64, 48)), frame(1, "yuv420p", (48, 64))
+    first, second, third = (views.for_clip() for _ in range(3))
+    made = [first(lying), second(lying), first(upright), third(upright), second(upright)]
+    sizes = [(view.width, view.height) for view in made]
+    assert sizes == [(64, 48), (64, 48), (64, 48), (48, 64), (64, 48)]
+    assert made[0] is made[1]
+    assert made[2] is made[4]
 
 
 def resolution(resize_mode: str, **settings: object) -> VideoFilter:

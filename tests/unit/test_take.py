@@ -46,13 +46,18 @@ def encoded(take: Take) -> list[tuple[int, float]]:
 
 
 def studio(rate: Fraction | None) -> Studio:
+    """What clips are made with that are all kept."""
+    return Studio(Timing(rate, Fraction(25)), Encoder(), keeps=bool)
+
+
+def unchanged(frame: VideoFrame) -> VideoFrame:
     """Frames are encoded as they are."""
-    return Studio(Timing(rate, Fraction(25)), Encoder(), lambda frame: frame, keeps=bool)
+    return frame
 
 
 def played(span: Span, times: list[float], end: float, rate: Fraction | None) -> Take:
     """A take that was shown frame n at times[n]."""
-    take = Take(span, studio(rate))
+    take = Take(span, studio(rate), unchanged)
     for frame, time in zip(FRAMES, times, strict=False):
         take.show(frame, time)
     assert take.finish(end)
@@ -115,7 +120,7 @@ def test_a_late_first_frame_is_shown_from_the_start(rate: Fraction | None) -> No
 
 def test_a_take_that_saw_no_frame_says_so() -> None:
     """A clip without a frame is none."""
-    assert not Take(Span(0, 1), studio(None)).finish(1)
+    assert not Take(Span(0, 1), studio(None), unchanged).finish(1)
 
 
 @pytest.mark.parametrize("rate", [None, Fraction(25)])
@@ -130,7 +135,7 @@ def test_colours_keep_their_meaning(colorspace: int) -> None:
     """The file says which matrix its colours were made with, as the source did."""
     frame = VideoFrame(64, 48, "yuv420p")
     frame.colorspace = colorspace
-    take = Take(Span(0, 1), studio(Fraction(5)))
+    take = Take(Span(0, 1), studio(Fraction(5)), unchanged)
     take.show(frame, 0.0)
     assert take.finish(1.0)
     with av.open(file_of(take), "r") as container:
