@@ -82,7 +82,7 @@ def decode_all(media: Media, plan: Plan, index: PacketIndex, making: Making | No
     repeats = None
     if plan.detector is not None and plan.detector.allows_gaps and _foresees(media, plan, making):
         repeats = find_repeats(index, media.probe.video)
-    return _decode_selected(media, plan, making, repeats, plan.detector)
+    return _decode_selected(media, plan, index, making, repeats, plan.detector)
 
 
 def _foresees(media: Media, plan: Plan, making: Making | None) -> bool:
@@ -108,12 +108,13 @@ def decode_needed(media: Media, plan: Plan, making: Making) -> Decoded:
     """
     assert media.probe.video is not None
     choice = choose(making.index, media.probe.video.codec, _wanted(plan, making))
-    return _decode_selected(media, plan, making, choice, None)
+    return _decode_selected(media, plan, making.index, making, choice, None)
 
 
 def _decode_selected(
     media: Media,
     plan: Plan,
+    index: PacketIndex,
     making: Making | None,
     selection: Selection | None,
     detector: CutDetector | None,
@@ -126,7 +127,7 @@ def _decode_selected(
     for chosen in tries:
         watch = None if detector is None else detector.watch(media.probe.video)
         try:
-            return _decode(media, plan, making, chosen, watch)
+            return _decode(media, plan, index, making, chosen, watch)
         except (ItemError, GapError):
             if chosen is None:
                 raise
@@ -137,6 +138,7 @@ def _decode_selected(
 def _decode(
     media: Media,
     plan: Plan,
+    index: PacketIndex,
     making: Making | None,
     selection: Selection | None,
     watch: CutWatch | None,
@@ -159,14 +161,14 @@ def _decode(
             decoded.times.append(time)
             decoded.end = end
             if is_all_known and not schedule.needs(time, float("inf")):
-                decoded.end = max(end, making.index.end if making else 0.0)
+                decoded.end = max(end, index.end)
                 break
     if not decoded.times:
         raise ItemError(media.harm, "no frame of the video could be decoded")
     if selection is not None:
         selection.check(decoded.times)
         decoded.times, decoded.end = selection.times, max(decoded.end, selection.end)
-    decoded.end = media.end_after(decoded.times[-1], decoded.end)
+    decoded.end = media.end_after(decoded.times[-1], decoded.end, index.hidden)
     decoded.takes = schedule.finish(decoded.end)
     decoded.facts = watch.finish(decoded.times, decoded.end) if watch else {}
     return decoded

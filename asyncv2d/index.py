@@ -42,7 +42,8 @@ class PacketIndex:
     ``keyframes`` marks those that can be decoded alone; ``sizes`` are in bytes; ``end`` is when the
     last one ends. ``lead_in`` is the time of a keyframe that an edit list hides, and that the first
     frames that are shown cannot do without. ``is_timed``: all packets have times of their own.
-    ``is_seamless``: an edit list hides none between those that are shown.
+    ``is_seamless``: an edit list hides none between those that are shown. ``hidden`` are the times
+    in seconds at which those would be shown that an edit list hides.
     """
 
     times: NDArray[np.float64]
@@ -52,6 +53,7 @@ class PacketIndex:
     lead_in: float | None = None
     is_timed: bool = True
     is_seamless: bool = True
+    hidden: Sequence[float] = ()
 
     @property
     def can_be_copied(self) -> bool:
@@ -108,9 +110,10 @@ def read_index(media: Media) -> PacketIndex:
             if not (hidden[-1] or packet.pts is None):
                 end = max(end, times[-1] + clock.length(packet.duration))
     stamps, keyframes = np.array(times, np.float64), np.array(keys, np.bool_)
-    shown = np.where(hidden, np.nan, stamps)
+    are_hidden = np.array(hidden, np.bool_)
+    shown, away = np.where(are_hidden, np.nan, stamps), stamps[are_hidden & ~np.isnan(stamps)]
     if media.video is not None and times:
-        end = media.end_after(float(np.nanmax([*shown, 0.0])), end)
+        end = media.end_after(float(np.nanmax([*shown, 0.0])), end, away.tolist())
     return PacketIndex(
         times=shown,
         keyframes=keyframes,
@@ -118,13 +121,13 @@ def read_index(media: Media) -> PacketIndex:
         end=end,
         lead_in=_lead_in(stamps, ~np.isnan(shown), keyframes),
         is_timed=not np.isnan(stamps).any(),
-        is_seamless=not _hides_between(stamps, shown),
+        is_seamless=not _hides_between(away, shown),
+        hidden=away.tolist(),
     )
 
 
-def _hides_between(stamps: NDArray[np.float64], shown: NDArray[np.float64]) -> bool:
+def _hides_between(hidden: NDArray[np.float64], shown: NDArray[np.float64]) -> bool:
     """Whether packets that are not shown have times between those that are."""
-    hidden = stamps[np.isnan(shown) & ~np.isnan(stamps)]
     times = shown[~np.isnan(shown)]
     return bool(len(times) and ((hidden > times.min()) & (hidden < times.max())).any())
 

@@ -80,11 +80,12 @@ class Media:
         """What a stream's timestamps mean."""
         return Clock(stream.time_base or _UNKNOWN_TIME_BASE, self.origin)
 
-    def end_after(self, last: float, guess: float) -> float:
+    def end_after(self, last: float, guess: float, hidden: Sequence[float]) -> float:
         """When the picture ends whose last frame comes at ``last`` and seems to end at ``guess``.
 
         In MP4 a packet is as long as the time to the next one to be decoded, which need not be the
-        next one to be shown; but the track says how long it is.
+        next one to be shown; but the track says how long it is. Where an edit list ends it early
+        that may count from time 0; then it ends where a frame would come that is ``hidden``.
         """
         stream = self.video
         if stream is None or stream.duration is None or self.damage:
@@ -92,7 +93,8 @@ class Media:
         if not self.container.format.name.startswith("mov,mp4"):
             return guess
         said = self.clock(stream).time((stream.start_time or 0) + stream.duration)
-        return said if last < said < last + LONGEST_STILL else guess
+        end = said if last < said < last + LONGEST_STILL else guess
+        return min([end, *(time for time in hidden if time > last)])
 
     def damaged(self, error: ItemError) -> None:
         """What comes after this place cannot be used: note it where the job keeps the rest.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -390,37 +389,6 @@ def recorded_from(data: bytes, number: int) -> tuple[bytes, int]:
     ]
     begin = data.rindex(b"\x47\x40\x11", 0, starts[number])
     return data[begin:], sum(start < begin for start in starts)
-
-
-def edited(data: bytes, *edits: tuple[float, float]) -> bytes:
-    """The file, of a picture alone, with an edit list of these parts of it, in seconds."""
-    at = data.index(b"elst") - 4
-    old, _name, _flags, _count, _length, first = struct.unpack_from(">I4sIIIi", data, at)
-    (movie,) = struct.unpack_from(">I", data, data.index(b"mvhd") + 16)
-    (scale,) = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)
-    entries = b"".join(
-        struct.pack(">Iii", round((end - start) * movie), first + round(start * scale), 1 << 16)
-        for start, end in edits
-    )
-    box = struct.pack(">I4sII", 16 + len(entries), b"elst", 0, len(edits)) + entries
-    whole = bytearray(data[:at] + box + data[at + old :])
-    for name in (b"edts", b"trak", b"moov"):
-        place = whole.index(name) - 4
-        (size,) = struct.unpack_from(">I", whole, place)
-        struct.pack_into(">I", whole, place, size + len(box) - old)
-    return bytes(whole)
-
-
-@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted", "exact"])
-@pytest.mark.parametrize("b_frames", [0, 2])
-def test_parts_that_an_edit_list_leaves_out_in_the_middle(
-    precision: str, b_frames: int, run: Run
-) -> None:
-    """Are in no clip: what spans the joint is encoded."""
-    made = MadeVideo(scenes(6), b_frames=b_frames, audio=None)
-    data = edited(made.data(), (0, 2), (4, 6))
-    (sample,) = run(data, clipping(precision), [[1, 3]]).samples
-    assert numbers(sample) == [*range(25, 50), *range(100, 125)]
 
 
 UNTIMED = {
