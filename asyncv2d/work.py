@@ -88,7 +88,7 @@ class _Work:
             for sample in maker.samples(clip, facts, number if clipping else None)
         ]
         if not samples:
-            raise ItemError(Cause.NO_CLIPS, self._why_no_clips(facts))
+            raise ItemError(Cause.NO_CLIPS, self._why_no_clips(work, facts))
         return Processed(samples, {"frames_decoded": self._media.counter.frames})
 
     @cached_property
@@ -235,15 +235,18 @@ class _Work:
             clip.parts[extension] = self._task.sound or self._task.body
         return same
 
-    def _why_no_clips(self, facts: Mapping[str, Any]) -> str:
+    def _why_no_clips(self, work: PictureWork, facts: Mapping[str, Any]) -> str:
         stills = self._plan.stills
         if stills is not None and stills.needs_subtitles and not self._subtitles:
             return "the video has no subtitles, and they are the moments to take images at"
         scenes = len(facts.get("cuts_seconds", ()))
         spans = f"the {scenes} scenes" if self._plan.cuts_are_clips else "the given spans"
+        needed = "that has sound" if work == "none" else "in which a frame begins"
+        if work == "copied" and self._plan.clipper.precision == "keyframe_adjusted":
+            needed = "that begins and ends at keyframes"
         return (
-            f"none of {spans} has an allowed length and lies within the {self._index.end:.2f} s of"
-            " the file"
+            f"none of {spans} gives a clip of allowed length {needed}, within the"
+            f" {self._index.end:.2f} s of the file"
         )
 
 

@@ -124,6 +124,25 @@ def test_bad_clips_fail_before_the_work(two_scenes_file: bytes, run: Run) -> Non
     assert caught.value.cause is Cause.BAD_CLIPS
 
 
+@pytest.mark.parametrize(
+    ("precision", "span", "reason"),
+    [
+        ("keyframe_adjusted", [0.5, 1.4], "begins and ends at keyframes"),
+        ("exact", [1.003, 1.036], "a frame begins"),
+        ("low", [4.5, 5.0], "within the 4.00 s of the file"),
+    ],
+)
+def test_the_reason_why_there_is_no_clip_is_true(
+    precision: str, span: list[float], reason: str, run: Run
+) -> None:
+    """It names what a clip needs, which may be lacking within the file too."""
+    made = MadeVideo(scenes(2, 2), (64, 48), audio=None, keyframe_interval=25)
+    with pytest.raises(ItemError) as caught:
+        run(made.data(), {"Clipping": {"precision": precision}}, [span])
+    assert caught.value.cause is Cause.NO_CLIPS
+    assert reason in caught.value.detail
+
+
 def test_clips_past_the_end_are_no_clips(two_scenes_file: bytes, run: Run) -> None:
     """Spans that begin after the end give no clip; one that ends after it is shortened."""
     with pytest.raises(ItemError) as caught:
