@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any, Literal
 
 import av
@@ -22,6 +21,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from asyncv2d.audio_packets import close_up, in_order, moved
 from asyncv2d.codecs import MP3_RATES_IN_MP4
 from asyncv2d.media import AudioInfo, Span
 from asyncv2d.mux import ClipFile
@@ -33,7 +33,6 @@ from asyncv2d.sound import CHANNEL_LAYOUTS, SoundShape
 _PREROLL = {"aac": 0.05, "ac3": 0.035, "eac3": 0.035, "opus": 0.08, "mp3": 0.25}
 _NEEDS_EXTRADATA = {"aac", "flac", "alac", "opus"}
 _ROUNDING = 1e-4
-_COARSEST, _FINE = Fraction(1, 1000), Fraction(1, 90_000)  # units of time, in seconds
 _GAP = 0.02
 # Channels beside each other: PyAV reads past the end of the list of eight that lie apart.
 _FORMAT = "flt"
@@ -124,36 +123,17 @@ class _Copies:
             span = self._tracks[number].span
             if start < span.end - _ROUNDING:
                 length = min(end, span.end) - start
-                self._chosen[number].append(_moved(packet, start - span.start, length))
+                self._chosen[number].append(moved(packet, start - span.start, length))
                 self._heard[number] |= end > span.start
 
     def finish(self) -> list[bool]:
         """Put the packets into the files; for each track, whether it has sound."""
         for track, chosen, heard in zip(self._tracks, self._chosen, self._heard, strict=True):
             if heard:
-                track.file.copy_audio(self._stream, _in_order(chosen))
+                if self._preroll:
+                    close_up(chosen)
+                track.file.copy_audio(self._stream, in_order(chosen))
         return self._heard
-
-
-def _moved(packet: Packet[Any], start: float, length: float) -> Packet[Any]:
-    """A copy of ``packet`` that begins at ``start`` and lasts ``length`` (seconds)."""
-    # AVI counts sound in whole packets: moved by half of one, two would get the same time.
-    moved = Packet(bytes(packet))
-    base = _FINE if packet.time_base > _COARSEST else packet.time_base
-    moved.time_base = base
-    moved.pts = moved.dts = round(start * base.denominator / base.numerator)
-    moved.duration = round(length * base.denominator / base.numerator)
-    return moved
-
-
-def _in_order(chosen: Sequence[Packet[Any]]) -> Sequence[Packet[Any]]:
-    """These packets, each later than the one before: program streams may stamp two alike."""
-    for before, packet in pairwise(chosen):
-        assert before.dts is not None
-        assert packet.dts is not None
-        if packet.dts <= before.dts:
-            packet.pts = packet.dts = before.dts + 1
-    return chosen
 
 
 class _Window:

@@ -219,3 +219,34 @@ def test_sound_whose_clock_counts_packets(audio: str, start: float, run: Run) ->
         before = tone(sound, rate, max(0.0, cut - 0.45), cut - 0.05) if cut > 0.3 else None
         after = tone(sound, rate, cut + 0.05, cut + 0.45)
         assert before is None or abs(before - after) > 20
+
+
+def with_a_gap(data: bytes, container: str, begin: float, end: float) -> bytes:
+    """The file without the packets of sound that begin between these times."""
+    file = io.BytesIO()
+    with av.open(io.BytesIO(data), "r") as source, av.open(file, "w", format=container) as target:
+        streams = [target.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
+            time = float((packet.pts or 0) * packet.time_base)
+            if packet.size and not (packet.stream.type == "audio" and begin <= time < end):
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("container", "audio"), [("mp4", "aac"), ("matroska", "libopus")])
+@pytest.mark.parametrize("end", [0.93, 0.96, 1.1])
+@pytest.mark.parametrize("length", [0.06, 0.4])
+def test_a_gap_before_a_clip_swallows_nothing_of_it(
+    container: str, audio: str, end: float, length: float, run: Run
+) -> None:
+    """What a decoder is to leave out before a copied clip is there to be left out."""
+    made = MadeVideo(scenes(3), (64, 48), audio=audio, container=container)
+    data = with_a_gap(made.data(), container, end - length, end)
+    (sample,) = run(data, {"Clipping": {"precision": "low"}}, [[0.96, 2.0]]).samples
+    assert sample.meta["receipt"]["real"][0] == pytest.approx(0.96, abs=0.01)
+    assert sample.meta["receipt"]["audio"] == "copied"
+    sound, rate = heard(sample)
+    begins = max(0.0, end - 0.96) + 0.03  # a packet's length after the gap at most
+    steps = range(round(begins * rate), round(0.9 * rate), rate // 100)
+    assert all(np.abs(sound[step : step + rate // 100]).max() > 0.1 for step in steps)

@@ -1,0 +1,51 @@
+"""Packets of sound that are copied into a clip: their times there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from statistics import median_low
+from typing import Any
+
+from av.packet import Packet
+
+_COARSEST, _FINE = Fraction(1, 1000), Fraction(1, 90_000)  # units of time, in seconds
+
+
+def moved(packet: Packet[Any], start: float, length: float) -> Packet[Any]:
+    """A copy of ``packet`` that begins at ``start`` and lasts ``length`` (seconds)."""
+    # AVI counts sound in whole packets: moved by half of one, two would get the same time.
+    copy = Packet(bytes(packet))
+    base = _FINE if packet.time_base > _COARSEST else packet.time_base
+    copy.time_base = base
+    copy.pts = copy.dts = round(start * base.denominator / base.numerator)
+    copy.duration = round(length * base.denominator / base.numerator)
+    return copy
+
+
+def in_order(chosen: Sequence[Packet[Any]]) -> Sequence[Packet[Any]]:
+    """These packets, each later than the one before: program streams may stamp two alike."""
+    for before, packet in pairwise(chosen):
+        assert before.dts is not None
+        assert packet.dts is not None
+        if packet.dts <= before.dts:
+            packet.pts = packet.dts = before.dts + 1
+    return chosen
+
+
+def close_up(chosen: Sequence[Packet[Any]]) -> None:
+    """Leave no gaps between those of a clip's packets that begin before it.
+
+    All of them are about as long as each other. A player leaves out as many samples as there is
+    time before the clip. A packet that a gap follows, which some files count as a part of it, has
+    fewer than that; the rest would be missing from the clip itself.
+    """
+    usual = median_low(packet.duration or 0 for packet in chosen)
+    following = 0
+    for packet in reversed(chosen):
+        assert packet.pts is not None
+        if following - packet.pts > 1.5 * usual > 0:
+            packet.pts = packet.dts = following - usual
+            packet.duration = usual
+        following = min(following, packet.pts)
