@@ -109,15 +109,18 @@ class SpooledBody:
         If not, hang up rather than keep a server waiting, ``reserve``, and ask again. Raises
         ItemError (too_large) if there will never be room.
         """
-        if size > self.spool.disk.limit:
-            detail = f"{size} bytes are more than tmp_dir has room for ({self.spool.disk.limit})"
-            raise ItemError(Cause.TOO_LARGE, detail)
+        self._check(size)
         if self.lease.budget is not self._budget_for(size):
             return self._move_lease(self._budget_for(size).lease_now(size))
         missing = size - self.lease.size
         if missing <= 0:
             self.lease.shrink(-missing)
         return missing <= 0 or self.lease.grow_now(missing)
+
+    def _check(self, size: int) -> None:
+        if size > max(self.spool.disk.limit, self.spool.share):
+            detail = f"{size} bytes are more than tmp_dir has room for ({self.spool.disk.limit})"
+            raise ItemError(Cause.TOO_LARGE, detail)
 
     def _move_lease(self, lease: Lease | None) -> bool:
         if lease is None:
@@ -133,7 +136,10 @@ class SpooledBody:
         self.lease = await self._budget_for(size).lease(size)
 
     async def write(self, chunk: bytes) -> None:
-        """Append ``chunk``. Goes to the disk where it finds no room in the byte budget."""
+        """Append ``chunk``. Goes to the disk where it finds no room in the byte budget.
+
+        Raises ItemError (too_large) where it would fill the disk.
+        """
         self.size += len(chunk)
         self._chunks.append(chunk)
         self._buffered += len(chunk)
@@ -158,8 +164,12 @@ class SpooledBody:
         return self.lease.budget is self.spool.disk
 
     async def _grow(self) -> None:
-        """Make room for what came beyond what was expected: doubling, so that it is rarely done."""
-        wanted = max(self.size, 2 * self.lease.size)
+        """Make room for what came beyond what was expected: doubling, so that it is rarely done.
+
+        Raises ItemError (too_large) if there will never be room.
+        """
+        self._check(self.size)
+        wanted = max(self.size, min(2 * self.lease.size, self.spool.disk.limit))
         if self._is_on_disk:
             await self.lease.grow(wanted - self.lease.size)
         elif self.size > self.spool.share or not self._grow_in_place(wanted):

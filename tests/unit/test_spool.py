@@ -157,6 +157,22 @@ async def test_what_can_never_fit_is_too_large(spool: Spool) -> None:
     assert caught.value.cause is Cause.TOO_LARGE
 
 
+async def test_a_body_without_end_is_too_large(tmp_path: Path) -> None:
+    """It would fill the disk, of which others need some."""
+    spool = Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(1 << 16), ByteBudget(1 << 20))
+
+    async def write_for_ever() -> None:
+        async with spool.body() as body:
+            while True:
+                await body.write(bytes(1 << 14))
+                assert body.size <= spool.disk.limit
+
+    with pytest.raises(ItemError) as caught:
+        await write_for_ever()
+    assert caught.value.cause is Cause.TOO_LARGE
+    assert spool.disk.used == spool.budget.used == 0
+
+
 async def test_what_is_usual_is_learnt(spool: Spool) -> None:
     """After some bodies of a size, so much is taken before the next one is asked for."""
     for _ in range(60):

@@ -265,13 +265,29 @@ async def test_files_that_are_away_for_a_while() -> None:
         assert host.paused_until > host.paused_at
         await succeed(hosts)
     before = host.paused_until
-    for _ in range(3):
-        await fail(hosts, JAMMED, 2, pause_s=30)
+    for _ in range(20):
+        await fail(hosts, JAMMED, 1, pause_s=30)
         assert host.paused_until == before
-        await succeed(hosts)
+        for _ in range(8):
+            await succeed(hosts)
     assert told == [0.01, 0.01]
     await fail(hosts, JAMMED, 3, pause_s=0.01)
     assert host.paused_until > before
+
+
+async def test_a_host_that_refuses_most() -> None:
+    """Is overloaded, and not missing some files: it is left alone each time it asks for that."""
+    hosts = Hosts(Limits(most=4, patience_s=60))
+    host = hosts._host("a:80")
+    await succeed(hosts)
+    heeded = list[bool]()
+    for _ in range(30):
+        before = host.paused_until
+        await fail(hosts, JAMMED, 2, pause_s=0.001)
+        heeded.append(host.paused_until > before)
+        await succeed(hosts)
+    assert heeded[:2] == [True, True]
+    assert all(heeded[6:])
 
 
 async def test_too_many_requests_are_about_no_file() -> None:

@@ -22,6 +22,8 @@ _SLOWER_BY_S = 0.1
 _SMOOTHING = 8  # answers that count for how long they usually take, roughly
 _FORGETTING = 128
 _IN_A_ROW = 3  # failures that cannot be about single files any more
+_TOO_OFTEN = 0.25  # share of answers that say they are too busy, which are about no files either
+_RECENT = 16  # answers that count for it, roughly
 _LESSONS = 2  # pauses after single failures, until these are taken to be about files
 SILENT = (Cause.CONNECT, Cause.TIMEOUT, Cause.STALLED)
 """Causes for which a host is paused, and in the end given up."""
@@ -74,6 +76,7 @@ class Host:
     is_given_up: bool = False
     rests_for_one: bool = False
     lessons: int = 0
+    busy_share: float = 0.0
     timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
@@ -110,10 +113,11 @@ class Host:
             self.quick_s += (self.usual_s - self.quick_s) / _FORGETTING
             self.quick_s = min(self.quick_s, self.usual_s)
 
-    def done(self) -> None:
-        """It sent all that it had to say."""
-        self.lessons += self.rests_for_one
-        self.rests_for_one = False
+    def done(self, asked_at: float) -> None:
+        """It sent all that it had to say, having been asked then."""
+        self.busy_share -= self.busy_share / _RECENT
+        if self.rests_for_one and not self.is_old_news(asked_at):
+            self.lessons, self.rests_for_one = self.lessons + 1, False
         self.failures = self.pauses = 0
         self.failing_since = None
         self.causes.clear()
@@ -150,7 +154,9 @@ class Host:
         """
         if pause_s > self.limits.patience_s:
             return _FIRST_PAUSE_S if self.failures == 1 else pause_s
-        if error.cause is Cause.HTTP_429 or self.failures >= _IN_A_ROW:
+        self.busy_share += (1 - self.busy_share) / _RECENT
+        is_often = self.failures >= _IN_A_ROW or self.busy_share > _TOO_OFTEN
+        if error.cause is Cause.HTTP_429 or is_often:
             self.rests_for_one, self.lessons = False, 0
         elif self.lessons >= _LESSONS:
             return None

@@ -170,7 +170,7 @@ class Turn:
 
     def done(self) -> None:
         """The answer came whole, be it a good one or not."""
-        self.host.done()
+        self.host.done(self.asked_at)
 
     def failed(self, error: ItemError, pause_s: float | None) -> None:
         """The host is too busy, does not answer, or fell silent."""

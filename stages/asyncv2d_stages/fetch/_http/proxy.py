@@ -19,6 +19,7 @@ _AUTH = "authentication"
 _PAUSE_S = 1.0
 # A name that nobody has: what is said to a request for it, the proxy says itself.
 _NOBODY = "http://asyncv2d.invalid/"
+_TIMES = 3
 _LONGEST_ANSWER_S = 15.0
 _SOCKS_PORT = 1080
 
@@ -57,8 +58,15 @@ class ProxyHealth:
         self._is_mute |= self._was_silent
         # What comes through a tunnel is the server's.
         is_open = status == _REFUSED and self._is_http and asked.scheme == "http"
-        if is_open and await self._look() == _REFUSED:
+        if is_open and await self._refuses():
             raise self.refusal()
+
+    async def _refuses(self) -> bool:
+        """Whether it does so time and again: of a pool of proxies one may."""
+        for _ in range(_TIMES):
+            if await self._look() != _REFUSED:
+                return False
+        return True
 
     async def hear(self, error: Exception, *, is_silence: bool) -> None:
         """Take what a request raised; ``is_silence``: no answer came, or it broke off.
