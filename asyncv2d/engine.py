@@ -50,10 +50,11 @@ async def open_engine(
     """
     distribution = config.distribution
     budget = ByteBudget(distribution.loop_budget)
-    disk = ByteBudget(_disk_room(folders.large) // distribution.loop_count)
+    room = _disk_room(folders.large)
+    disk = ByteBudget(room // distribution.loop_count)
     # Most files that are kept as they are never get to a worker, so they need not be files.
     inline_bytes = _KEPT_INLINE_BYTES if plan.keeps_files else INLINE_BYTES
-    spool = Spool(folders, budget, disk, inline_bytes)
+    spool = Spool(folders, budget, disk, inline_bytes, largest=room)
     context = FetchContext(
         spool,
         distribution.loop_downloads,

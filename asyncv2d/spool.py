@@ -58,7 +58,7 @@ class Spool:
 
     A body lies in memory or on tmpfs, within ``budget``. One that is larger than its share of that,
     or finds no room there while it arrives, lies in ``tmp_dir``, within ``disk``. Those of up to
-    ``inline_bytes`` lie in memory.
+    ``inline_bytes`` lie in memory, and none is larger than ``largest``; by default, than ``disk``.
     """
 
     def __init__(
@@ -67,10 +67,12 @@ class Spool:
         budget: ByteBudget,
         disk: ByteBudget,
         inline_bytes: int = INLINE_BYTES,
+        largest: int | None = None,
     ) -> None:
         self.folders = folders
         self.budget = budget
         self.disk = disk
+        self.largest = disk.limit if largest is None else largest
         self.share = max(1, budget.limit // _SHARES)
         self.inline_bytes = min(inline_bytes, self.share)
         self._usual_size = min(INLINE_BYTES, self.share)
@@ -118,8 +120,8 @@ class SpooledBody:
         return missing <= 0 or self.lease.grow_now(missing)
 
     def _check(self, size: int) -> None:
-        if size > max(self.spool.disk.limit, self.spool.share):
-            detail = f"{size} bytes are more than tmp_dir has room for ({self.spool.disk.limit})"
+        if size > max(self.spool.largest, self.spool.share):
+            detail = f"{size} bytes are more than tmp_dir has room for ({self.spool.largest})"
             raise ItemError(Cause.TOO_LARGE, detail)
 
     def _move_lease(self, lease: Lease | None) -> bool:
@@ -169,7 +171,7 @@ class SpooledBody:
         Raises ItemError (too_large) if there will never be room.
         """
         self._check(self.size)
-        wanted = max(self.size, min(2 * self.lease.size, self.spool.disk.limit))
+        wanted = max(self.size, min(2 * self.lease.size, self.spool.largest))
         if self._is_on_disk:
             await self.lease.grow(wanted - self.lease.size)
         elif self.size > self.spool.share or not self._grow_in_place(wanted):

@@ -59,7 +59,7 @@ async def spool_folder(spool: Spool) -> AsyncIterator[SpoolFolder]:
     lease = await spool.disk.lease(0)
     make = partial(tempfile.mkdtemp, prefix="body-", dir=spool.folders.large)
     try:
-        folder = SpoolFolder(Path(await to_thread.run_sync(make)), spool.disk.limit, lease)
+        folder = SpoolFolder(Path(await to_thread.run_sync(make)), spool.largest, lease)
     except OSError as error:
         lease.close()
         raise RunError(f"cannot keep downloads: {error.strerror or error}") from error

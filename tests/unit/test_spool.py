@@ -157,6 +157,20 @@ async def test_what_can_never_fit_is_too_large(spool: Spool) -> None:
     assert caught.value.cause is Cause.TOO_LARGE
 
 
+async def test_a_body_may_be_larger_than_its_loops_share(tmp_path: Path) -> None:
+    """The oldest one may, for the disk has the room; what comes with it waits."""
+    disk = ByteBudget(1 << 18)
+    folders = SpoolFolders(tmp_path, tmp_path)
+    spool = Spool(folders, ByteBudget(1 << 16), disk, largest=1 << 20)
+    async with spool.body() as body:
+        if not body.fits(1 << 19):
+            await body.reserve(1 << 19)
+        assert body.fits(1 << 19)
+        await body.write(bytes(1 << 19))
+        (await body.finish()).close()
+    assert disk.used == spool.budget.used == 0
+
+
 async def test_a_body_without_end_is_too_large(tmp_path: Path) -> None:
     """It would fill the disk, of which others need some."""
     spool = Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(1 << 16), ByteBudget(1 << 20))
