@@ -254,3 +254,10 @@ async def test_a_proxy_that_is_gone_for_a_while(
     async with downloads.client(proxy=url, host_patience=0.1) as client:
         with pytest.raises(RunError, match=r"has not been reached for 0\.1 s"):
             await client.download("http://far.example/ok/short.mp4")
+
+
+@pytest.mark.parametrize("proxy", [None, "", "127.0.0.1:1"])
+async def test_no_proxy_that_could_be_looked_at(proxy: str | None) -> None:
+    """Is none whose fault anything could be: yt-dlp takes more than URLs."""
+    health = http_proxy.ProxyHealth(proxy, 0.0, 1.0)
+    await health.hear(ConnectionError(), is_silence=True)

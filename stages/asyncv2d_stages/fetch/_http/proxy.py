@@ -42,7 +42,7 @@ class ProxyHealth:
     """
 
     def __init__(self, proxy: str | None, patience_s: float, answer_s: float) -> None:
-        self._proxy = proxy
+        self._proxy = proxy or None
         self._patience_s = patience_s
         self._answer_s = min(answer_s, _LONGEST_ANSWER_S)
         self._down_since: float | None = None
@@ -89,9 +89,11 @@ class ProxyHealth:
             self._was_silent = is_silent
             return self._is_mute or not is_silent
         proxy = urlsplit(self._proxy or "")
+        if proxy.hostname is None:  # yt-dlp takes more than URLs
+            return True
         try:
             with anyio.fail_after(self._answer_s):
-                stream = await anyio.connect_tcp(proxy.hostname or "", proxy.port or _SOCKS_PORT)
+                stream = await anyio.connect_tcp(proxy.hostname, proxy.port or _SOCKS_PORT)
         except (OSError, TimeoutError):
             return False
         await stream.aclose()
