@@ -55,7 +55,7 @@ class Cause(StrEnum):
     TIMEOUT = "timeout", True, "the answer did not begin in time, or took too long in total"
     STALLED = "stalled", True, "the body began, then no bytes came for the allowed time"
     TRUNCATED = "truncated", True, "the file ends before its own headers or the server say it does"
-    TOO_LARGE = "too_large", False, "the body is larger than the configured limit"
+    TOO_LARGE = "too_large", False, "the body is larger than is allowed, or than there is room for"
     NOT_MEDIA = "not_media", False, "what came is no audio or video file (a web page, text, JSON …)"
     EMPTY = "empty", False, "the body has no bytes"
     CORRUPT = "corrupt", False, "the file is media, but parts of it cannot be decoded"
