@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from asyncv2d.registry import names
-from asyncv2d.remote_errors import MISTAKES, missing_driver
+from asyncv2d.remote_errors import missing_driver, translating
 from asyncv2d.types import UserError
 
 if TYPE_CHECKING:
@@ -150,17 +150,13 @@ def _urls(system: AbstractFileSystem, found: Iterable[Mapping[str, Any]]) -> lis
 @contextmanager
 def _readable(path: str) -> Iterator[None]:
     """Say in one line why a place cannot be looked at."""
-    try:
+    with translating(lambda error: UserError(f"{path}: {_reason(path, error)}")):
         yield
-    except (UserError, *MISTAKES):
-        raise
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such input file") from None
-    except ImportError as error:
-        scheme = path.partition("://")[0]
-        raise UserError(f"{path}: {missing_driver(scheme, error)}") from error
-    except Exception as error:
-        # Anybody's driver may be behind the URL, and their errors have no base in common. The run
-        # ends here, with the driver's own as the cause; a mistake in a program was raised above.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: cannot read the input: {reason}") from error
+
+
+def _reason(path: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such input file"
+    if isinstance(error, ImportError):
+        return missing_driver(path.partition("://")[0], error)
+    return f"cannot read the input: {' '.join(str(error).split()) or type(error).__name__}"

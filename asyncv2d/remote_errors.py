@@ -6,11 +6,10 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from asyncv2d.types import RunError
+from asyncv2d.types import ItemError, RunError
 
 MISTAKES = (AssertionError, AttributeError, LookupError, NameError, TypeError)
-"""What a mistake in a program raises, ours or a driver's: never to be read as trouble with a store,
-so whoever translates drivers' errors lets these pass with their traceback."""
+"""What a mistake in a program raises, ours or a driver's: no trouble with a store."""
 
 _FULL_ERRNO = (errno.ENOSPC, errno.EDQUOT)
 _FULL_STATUS = 507
@@ -23,16 +22,26 @@ _INSTALL = {"s3fs": "'asyncv2d[s3]'", "smbclient": "smbprotocol"}
 
 
 @contextmanager
-def in_clear_words(place: Callable[[], str], prefix: str = "") -> Iterator[None]:
-    """Raise what a driver raises as an OSError, or as a RunError where trying again is no use."""
+def translating(meaning: Callable[[Exception], Exception]) -> Iterator[None]:
+    """Raise what a driver, or a decompressor, raises as what ``meaning`` makes of it.
+
+    Anybody's may be behind a URL, and their errors have no base in common, so whatever it is has to
+    be caught, and is so here alone. Nothing is hidden: it is raised again, with the driver's own
+    error as its cause, and mistakes in a program pass with their traceback.
+    """
     try:
         yield
-    except (RunError, *MISTAKES):
+    except (ItemError, RunError, *MISTAKES):
         raise
     except Exception as error:
-        # Anybody's driver may be behind the URL, and their errors have no base in common. It is
-        # raised again, with the driver's own as its cause; a mistake in a program was raised above.
-        raise _translated(error, f"{place()}: {prefix}") from error
+        raise meaning(error) from error
+
+
+@contextmanager
+def in_clear_words(place: Callable[[], str], prefix: str = "") -> Iterator[None]:
+    """Raise what a driver raises as an OSError, or as a RunError where trying again is no use."""
+    with translating(lambda error: _translated(error, f"{place()}: {prefix}")):
+        yield
 
 
 def missing_driver(scheme: str, error: ImportError) -> str:

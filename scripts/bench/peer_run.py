@@ -15,9 +15,9 @@ from typing import Any
 
 # Only there in the environment that this file is run in, where its pins keep it apart from ours;
 # never where types are checked.
-from video2dataset import video2dataset  # type: ignore[import-not-found]
-from video2dataset.data_reader import WebFileDownloader  # type: ignore[import-not-found]
-from video2dataset.subsamplers import (  # type: ignore[import-not-found]
+from video2dataset import video2dataset
+from video2dataset.data_reader import WebFileDownloader
+from video2dataset.subsamplers import (
     AudioRateSubsampler,
     FrameSubsampler,
     ResolutionSubsampler,

@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 0, size
         return int(asked[1]), min(size, int(asked[2]) + 1 if asked[2] else size)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base names it so
+    def log_message(self, *_: object) -> None:
         pass
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from asyncv2d.redact import redacted, without_user
-from asyncv2d.remote_errors import DENIED_NAMES, MISTAKES, missing_driver, status_of
-from asyncv2d.types import Cause, ItemError, RunError
+from asyncv2d.remote_errors import DENIED_NAMES, missing_driver, status_of, translating
+from asyncv2d.types import Cause, ItemError
 
 _STATUS = {
     400: Cause.HTTP_4XX,
@@ -30,20 +30,17 @@ _LONGEST = 300
 @contextmanager
 def explaining(url: str) -> Iterator[None]:
     """Turn what a driver raises into an ItemError."""
-    try:
+    with translating(lambda error: _explained(url, error)):
         yield
-    except (ItemError, RunError, *MISTAKES):
-        raise
-    except ImportError as error:
-        detail = missing_driver(url.partition("://")[0], error)
-        raise ItemError(Cause.NOT_INSTALLED, detail) from error
-    except Exception as error:
-        # Anybody's driver may be behind the URL, and their errors have no base in common. The row
-        # fails with what the driver said; a mistake in a program was raised above, and is ``bug``.
-        status = status_of(error)
-        said = " ".join(str(error).split()) or type(error).__name__
-        text = without_user(redacted(said), url)[:_LONGEST]
-        raise ItemError(_cause(error, status), text, http_status=status) from error
+
+
+def _explained(url: str, error: Exception) -> ItemError:
+    if isinstance(error, ImportError):
+        return ItemError(Cause.NOT_INSTALLED, missing_driver(url.partition("://")[0], error))
+    status = status_of(error)
+    said = " ".join(str(error).split()) or type(error).__name__
+    text = without_user(redacted(said), url)[:_LONGEST]
+    return ItemError(_cause(error, status), text, http_status=status)
 
 
 def _cause(error: Exception, status: int | None) -> Cause:

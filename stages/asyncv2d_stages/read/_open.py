@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from asyncv2d.remote_errors import MISTAKES
+from asyncv2d.remote_errors import translating
 from asyncv2d.types import UserError
 
 STDIN = "-"
@@ -32,14 +32,8 @@ _NOT_TEXT = {b"PAR1": "a parquet file", b"PK\x03\x04": "a zip archive"}
 @contextmanager
 def reading(path: str) -> Iterator[None]:
     """Say in one line that ``path`` cannot be read, and why."""
-    try:
+    with translating(lambda error: cannot_read(path, error)):
         yield
-    except (UserError, *MISTAKES):
-        raise
-    except Exception as error:
-        # Anybody's driver may be behind the URL, and their errors have no base in common. It is
-        # raised again, with the driver's own as its cause; a mistake in a program was raised above.
-        raise cannot_read(path, error) from error
 
 
 def cannot_read(path: str, error: Exception) -> UserError:
@@ -90,7 +84,7 @@ def unpacked(file: io.BufferedReader) -> tuple[Callable[[int], bytes], bool]:
     return (file.read1, False) if kind is None else (_UNPACK[kind](file), True)
 
 
-def damage(error: Exception) -> str | None:
+def damage(error: BaseException | None) -> str | None:
     """What is wrong with compressed data, if that is what ``error`` means."""
     if not isinstance(error, _DAMAGED):
         return None

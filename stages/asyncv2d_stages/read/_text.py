@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from asyncv2d.remote_errors import MISTAKES
 from asyncv2d.types import UserError
 from asyncv2d_stages.read._open import (
     BUFFER,
     buffered,
-    cannot_read,
     check_is_text,
     damage,
     open_file,
@@ -184,15 +182,12 @@ class Text(Iterator[str]):
         if self.damage is not None:
             return b""
         try:
-            block = self._read(BUFFER)
-        except MISTAKES:
-            raise
-        except Exception as error:
-            # Errors of drivers and decompressors have no base in common. Nothing is hidden: damage
-            # is a bad row at its place, all else is raised, and so was a mistake in a program.
-            self.damage = damage(error) if self._is_compressed else None
+            with reading(self.path):
+                block = self._read(BUFFER)
+        except UserError as error:
+            self.damage = damage(error.__cause__) if self._is_compressed else None
             if self.damage is None:
-                raise cannot_read(self.path, error) from error
+                raise
             return b""
         self._read_to += len(block)
         return block

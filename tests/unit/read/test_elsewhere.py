@@ -6,7 +6,7 @@ import gzip
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, cast
+from typing import cast
 
 import fsspec
 import pyarrow as pa
@@ -44,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         return body
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 — the base class names it
+    def log_message(self, *_: object) -> None:
         """Nothing."""
 
 
