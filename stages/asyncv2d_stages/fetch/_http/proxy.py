@@ -57,8 +57,8 @@ class ProxyHealth:
         self._down_since = None
         self._is_mute |= self._was_silent
         # What comes through a tunnel is the server's.
-        is_open = status == _REFUSED and self._is_http and asked.scheme == "http"
-        if is_open and await self._refuses():
+        may_be_its_own = status == _REFUSED and self._is_http and asked.scheme == "http"
+        if may_be_its_own and await self._refuses():
             raise self.refusal()
 
     async def _refuses(self) -> bool:

@@ -130,7 +130,7 @@ class Kept:
         except (ItemError, RunError):
             raise
         except MemoryError:
-            detail = f"what the page describes takes more than {self.options.memory} bytes"
+            detail = "what the page describes takes more memory than process_memory allows"
             raise ItemError(Cause.TOO_LARGE, detail) from None
         except (YoutubeDLError, OSError) as error:
             raise self._explained(error) from None
