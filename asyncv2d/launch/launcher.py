@@ -68,18 +68,22 @@ class ShardQueue:
         self._failures: Counter[int] = Counter()
         self._reading = anyio.Lock()
         self._changed = anyio.Condition()
+        self._changes = 0
 
-    async def take(self) -> ShardSpec | None:
+    async def take(self, leave: Callable[[], int] = lambda: 0) -> ShardSpec | None:
         """The next shard; None when all are done.
 
         While shards are in hand elsewhere this waits, since one of them may have to be tried again.
+        Who has one already leaves so many to others: it waits, if need be, until they have theirs.
         """
         while True:
-            if (spec := await self._next()) is not None:
+            seen = self._changes
+            if await self._leaves(leave()) and (spec := await self._next()) is not None:
                 self._in_hand[spec.id] = spec
+                await self._tell_change()
                 return spec
             async with self._changed:
-                if self._again:  # it came back while the input was being read
+                if self._changes > seen:  # such as a shard that came back meanwhile
                     continue
                 if not self._in_hand:
                     return None
@@ -106,8 +110,16 @@ class ShardQueue:
                 report = {}
         if report:
             self._control.report(report)
+        await self._tell_change()
+
+    async def _tell_change(self) -> None:
+        self._changes += 1
         async with self._changed:
             self._changed.notify_all()
+
+    async def _leaves(self, others: int) -> bool:
+        """Whether so many shards are there beside the next one."""
+        return others == 0 or await self.has(others + 1 - len(self._again))
 
     async def _next(self) -> ShardSpec | None:
         if self._again:

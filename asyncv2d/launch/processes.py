@@ -60,6 +60,7 @@ class _Place:
         self._process: Process | None = None
         self._spare = spare
         self._in_hand: set[int] = set()
+        self._has_asked = False
         self._deaths = 0
 
     async def keep_running(self) -> None:
@@ -128,12 +129,20 @@ class _Place:
             raise kind(*message["error"])
 
     async def _give(self, process: Process) -> None:
-        spec = await self._shards.take()
+        self._has_asked = True
+        spec = await self._shards.take(self._owed)
         if spec is None:
             await self._send(process, {"end": True})
         else:
             self._in_hand.add(spec.id)
             await self._send(process, {"shard": asdict(spec)})
+
+    def _owed(self) -> int:
+        """How many shards this place leaves to others: one to each whose loop is still starting.
+
+        The first loop could take all shards of a short table, and the others have nothing to do.
+        """
+        return sum(not place._has_asked for place in self._places) if self._in_hand else 0
 
     async def _pass_on(self, message: Mapping[str, Any]) -> None:
         """Tell all other loops."""

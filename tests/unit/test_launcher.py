@@ -68,6 +68,39 @@ async def test_a_shard_that_comes_back_while_the_input_is_read_to_its_end() -> N
     assert found == [only]
 
 
+async def test_who_has_a_shard_leaves_one_to_others_that_have_none_yet() -> None:
+    """The last ones of a table are not all taken by who comes first, however early it asks."""
+    shards, starting, found = queue(3), [1, 1], list[ShardSpec | None]()
+
+    async def take_another() -> None:
+        found.append(await shards.take(lambda: len(starting)))
+
+    with anyio.fail_after(60):
+        assert await shards.take() == ShardSpec(0, "-", 0, 1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take_another)
+            for number in (1, 2):
+                await anyio.wait_all_tasks_blocked()
+                assert found == []
+                starting.pop()
+                assert await shards.take() == ShardSpec(number, "-", 0, 1)
+            for number in range(3):
+                await shards.done({"shard": number, "error": None})
+    assert found == [None]
+
+
+async def test_who_leaves_shards_to_others_gets_those_beyond() -> None:
+    """And gets one that comes back once all others have theirs."""
+    shards, starting = queue_of((ShardSpec(n, "-", 0, 1) for n in range(3)), 1), [1]
+    with anyio.fail_after(60):
+        for number in range(2):
+            assert await shards.take(lambda: len(starting)) == ShardSpec(number, "-", 0, 1)
+        await shards.done({"shard": 1, "error": "the disk was full"})
+        assert await shards.take(lambda: len(starting)) == ShardSpec(1, "-", 0, 1)
+        starting.pop()
+        assert await shards.take(lambda: len(starting)) == ShardSpec(2, "-", 0, 1)
+
+
 async def test_shards_that_are_looked_for_are_still_handed_out_in_order() -> None:
     """Looking whether there are more takes none away."""
     shards = queue(3)
