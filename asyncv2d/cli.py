@@ -14,9 +14,8 @@ from asyncv2d.request import Request, one_table
 from asyncv2d.types import RunError
 
 if TYPE_CHECKING:
-    from anyio.abc import Process
-
     from asyncv2d.job import Job
+    from asyncv2d.nursery import Nursery
 
 _CANCELLED = 130
 _ANY_TABLE = "urls.csv"  # stands in where a plan is asked for without a table
@@ -171,24 +170,25 @@ def _download(request: Request) -> int:
 
 
 async def _download_async(request: Request) -> int:
-    """Start a loop process first of all: it gets ready while the arguments are looked at."""
+    """Begin with what loop processes import: that goes on while the arguments are looked at."""
     if request.streams:
         return await _run(request.job(), None)
-    from asyncv2d.child import kill, start_loop
+    from asyncv2d.nursery import LOOP, Nursery
 
-    spare = await start_loop()
+    nursery = Nursery(LOOP)
     try:
-        return await _run(request.job(), spare)
+        await nursery.begin()
+        return await _run(request.job(), nursery)
     finally:
-        await kill(spare)
+        await nursery.close()
 
 
-async def _run(job: Job, spare: Process | None) -> int:
+async def _run(job: Job, nursery: Nursery | None) -> int:
     from asyncv2d.display import display
     from asyncv2d.run import run_job_async
 
     with display(outcomes=sys.stderr if job.writes_stdout else sys.stdout) as watcher:
-        summary = await run_job_async(job, watcher, spare)
+        summary = await run_job_async(job, watcher, nursery)
     for line in summary.lines():
         typer.echo(line, err=True)
     return summary.exit_code

@@ -15,12 +15,11 @@ from typing import Any, Protocol, TextIO
 
 import anyio
 from anyio import to_thread
-from anyio.abc import Process
 
-from asyncv2d.child import kill
 from asyncv2d.job import Job
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
 from asyncv2d.launch.processes import ProcessesLauncher
+from asyncv2d.nursery import LOOP, Nursery
 from asyncv2d.output import output_folder
 from asyncv2d.published import published, published_rows, retried
 from asyncv2d.report import Summary
@@ -96,22 +95,26 @@ def run_job(job: Job, watcher: Watcher | None = None) -> Summary:
     return anyio.run(run_job_async, job, watcher or Silent())
 
 
-async def run_job_async(job: Job, watcher: Watcher, spare: Process | None = None) -> Summary:
-    """Run a job to its end. ``spare`` is a loop process that was started early; it may be used.
+async def run_job_async(job: Job, watcher: Watcher, nursery: Nursery | None = None) -> Summary:
+    """Run a job to its end. ``nursery`` is for loop processes, and may have begun already.
 
     In the main thread the first SIGINT or SIGTERM drains and the second one cancels; the summary
     then says that the run was interrupted.
     """
     shards = iter(()) if job.reads_stdin else _shards(job)  # the input may be unusable
     run = _Run(job, watcher)
+    nursery = nursery or Nursery(LOOP)
     with spool_folders(Path(job.tmp_dir), job.built.distribution.byte_budget) as spool:
         if job.writes_stdout:
             return await run.to_stdout(shards, spool)
         with output_folder(job) as (folder, identity):
-            mission = Mission(job, folder, spool, identity, spare)
-            if job.incremental_mode == "retry_failed":
-                return await run.retry(shards, mission)
-            return await run.to_folder(shards, mission)
+            mission = Mission(job, folder, spool, identity, nursery)
+            try:
+                if job.incremental_mode == "retry_failed":
+                    return await run.retry(shards, mission)
+                return await run.to_folder(shards, mission)
+            finally:
+                await nursery.close()
 
 
 class _Run:
@@ -147,8 +150,8 @@ class _Run:
             f" {settings.loop_budget >> 20} MiB for bodies in flight"
         )
         queue = ShardQueue(self._to_do(shards), job.max_shard_retry, self._control)
-        if settings.distributor == "inline" and mission.spare is not None:
-            await kill(mission.spare)
+        if settings.distributor == "inline":
+            await mission.nursery.close()  # it may have begun, for what will not be needed
         launcher = _LAUNCHERS[settings.distributor]()
         await self._run(launcher.run(mission, queue, self._control))
         return self._summary

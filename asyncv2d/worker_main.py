@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import signal
@@ -15,16 +14,13 @@ from typing import Any, BinaryIO
 from asyncv2d.types import ItemError, RunError, WorkerError
 
 LENGTH = struct.Struct(">Q")
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Serve calls. Each message is its length (8 bytes) and a pickle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the pool decides
-    _die_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
-    _send(answers, _message("ready", None))
     while (call := _receive(sys.stdin.buffer)) is not None:
         _send(answers, _answer(*call))
 
@@ -58,13 +54,3 @@ def _receive(stream: BinaryIO) -> Any:
 def _send(stream: BinaryIO, message: bytes) -> None:
     stream.write(LENGTH.pack(len(message)) + message)
     stream.flush()
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process with its parent, so a killed run leaves nothing running."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import math
 import pickle
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process, TaskGroup
+from anyio.abc import TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from asyncv2d.child import kill, start_python
+from asyncv2d.child import Child
 from asyncv2d.deadline import waiting
+from asyncv2d.nursery import WORKER, Nursery, StartError
 from asyncv2d.types import RunError
 from asyncv2d.worker_main import LENGTH
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-_START_DEADLINE_S = 60.0
 _START_ATTEMPTS = 3
 _STDERR_TAIL = 2000
 
@@ -38,9 +37,7 @@ class WorkerDiedError(Exception):
 class _Worker:
     """One process, and one call at a time."""
 
-    def __init__(self, process: Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
+    def __init__(self, process: Child) -> None:
         self.process = process
         self._calls = process.stdin
         self._answers = BufferedByteReceiveStream(process.stdout)
@@ -53,9 +50,9 @@ class _Worker:
 
     async def listen(self) -> None:
         """Keep the end of what the process writes on stderr, for the message if it dies."""
-        errors = cast(ByteReceiveStream, self.process.stderr)
+        assert self.process.stderr is not None
         try:
-            async for chunk in errors:
+            async for chunk in self.process.stderr:
                 self._last_words = (self._last_words + chunk)[-_STDERR_TAIL:]
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
@@ -80,7 +77,7 @@ class _Worker:
 
     async def kill(self) -> None:
         """End the process now and wait until it is gone."""
-        await kill(self.process)
+        await self.process.kill()
 
     async def _death(self) -> WorkerDiedError:
         with anyio.move_on_after(5):
@@ -99,7 +96,7 @@ class WorkerPool:
     def __init__(self, tasks: TaskGroup, size: int, warm_up: Callable[[], object]) -> None:
         self.size = size
         self._tasks = tasks
-        self._warm_up = pickle.dumps((warm_up, ()))
+        self._nursery = Nursery(WORKER, warm_up)
         self._give, self._idle = anyio.create_memory_object_stream[_Worker](size)
         self._all: set[_Worker] = set()
         self._begun = 0
@@ -146,6 +143,7 @@ class WorkerPool:
         with anyio.CancelScope(shield=True):
             for worker in list(self._all):
                 await worker.kill()
+            await self._nursery.close()
             self._give.close()
             self._idle.close()
 
@@ -171,36 +169,24 @@ class WorkerPool:
     async def _start_one(self) -> None:
         """Start a worker; one that dies meanwhile is tried again, but not for ever."""
         for _ in range(_START_ATTEMPTS):
-            worker = await self._spawn()
             try:
-                with anyio.fail_after(_START_DEADLINE_S):
-                    await worker.receive()
-                    kind, value = await worker.call(self._warm_up)
-                    if kind == "error":
-                        last_line = str(value).strip().splitlines()[-1]
-                        raise RunError(f"worker processes cannot be started: {last_line}")
-            except (WorkerDiedError, TimeoutError) as error:
-                reason = str(error) or f"not ready within {_START_DEADLINE_S:g} s"
-                self._all.discard(worker)
-                await worker.kill()
+                process = await self._nursery.start()
+            except StartError as error:
+                reason = str(error)
             else:
+                worker = _Worker(process)
+                self._all.add(worker)
+                self._tasks.start_soon(worker.listen)
                 self._give.send_nowait(worker)
                 return
         raise RunError(f"worker processes cannot be started: {reason}")
-
-    async def _spawn(self) -> _Worker:
-        process = await start_python("asyncv2d.worker_main", stderr=subprocess.PIPE)
-        worker = _Worker(process)
-        self._all.add(worker)
-        self._tasks.start_soon(worker.listen)
-        return worker
 
 
 @asynccontextmanager
 async def open_pool(
     size: int, warm_up: Callable[[], object], *, at_once: bool = True
 ) -> AsyncIterator[WorkerPool]:
-    """A pool whose workers run ``warm_up`` first, and are killed at the end.
+    """A pool of workers that are as after a call of ``warm_up``, and are killed at the end.
 
     They start ``at_once``, or each when there is work for it.
     """

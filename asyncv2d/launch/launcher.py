@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import anyio
 from anyio import to_thread
-from anyio.abc import Process
 
 from asyncv2d.job import Job
+from asyncv2d.nursery import Nursery
 from asyncv2d.spool import SpoolFolders
 from asyncv2d.types import ShardSpec
 
@@ -23,14 +23,14 @@ class Mission:
 
     ``folder`` takes unfinished shards, on the file system of the output folder if that is on this
     machine; ``spool`` takes bodies. Whoever made them removes them. ``identity`` stands for all
-    that decides what the rows become. ``spare`` is a loop process that was started beforehand.
+    that decides what the rows become. ``nursery`` starts loop processes.
     """
 
     job: Job
     folder: Path
     spool: SpoolFolders
     identity: str
-    spare: Process | None = None
+    nursery: Nursery
 
 
 @dataclass(frozen=True, slots=True)

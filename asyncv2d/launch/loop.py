@@ -15,11 +15,11 @@ from typing import Any
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
-from anyio.streams.file import FileWriteStream
 
 from asyncv2d.engine import Engine, open_engine
 from asyncv2d.job import Job
 from asyncv2d.launch import protocol
+from asyncv2d.pipes import PipeReceiver, PipeSender
 from asyncv2d.ports import Pauses
 from asyncv2d.progress import snapshot
 from asyncv2d.publish import open_site
@@ -124,10 +124,13 @@ def main() -> None:
     for interrupt in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interrupt, signal.SIG_IGN)  # the launcher decides
     _allow_many_files()
-    outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
+    outgoing = PipeSender(os.dup(1))
     os.dup2(2, 1)
-    loop = LoopProcess(_PipeReceiveStream(sys.stdin.fileno()), FileWriteStream(outgoing))
+    loop = LoopProcess(PipeReceiver(sys.stdin.fileno()), outgoing)
     anyio.run(loop.run)
+    # All is done and said. Python's own end takes a tenth of a second, and would wait for threads
+    # that are still asking the system for the address of a host.
+    os._exit(0)
 
 
 def _allow_many_files() -> None:
@@ -135,26 +138,3 @@ def _allow_many_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-
-
-class _PipeReceiveStream(ByteReceiveStream):
-    """Reads a pipe without a thread: a thread in a blocking read would outlive a cancelled run."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    async def receive(self, max_bytes: int = 65536) -> bytes:
-        await anyio.wait_readable(self._fd)
-        if chunk := os.read(self._fd, max_bytes):
-            return chunk
-        raise anyio.EndOfStream
-
-    async def aclose(self) -> None:
-        os.close(self._fd)
-
-
-if __name__ == "__main__":
-    main()
-    # All is done and said. Python's own end takes a tenth of a second, and would wait for threads
-    # that are still asking the system for the address of a host.
-    os._exit(0)

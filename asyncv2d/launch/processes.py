@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 import anyio
-from anyio.abc import Process
 
-from asyncv2d.child import kill, start_loop
+from asyncv2d.child import Child
 from asyncv2d.launch import protocol
 from asyncv2d.launch.launcher import Control, Mission, ShardQueue
+from asyncv2d.nursery import StartError
 from asyncv2d.progress import merged
 from asyncv2d.types import RunError, UserError
 
@@ -32,8 +32,7 @@ class ProcessesLauncher:
             for number in range(mission.job.built.distribution.loop_count):
                 if number > 0 and not await shards.has(number + 1):
                     return  # there is no work for more
-                spare = mission.spare if number == 0 else None
-                place = _Place(number, mission, shards, control, states, places, spare)
+                place = _Place(number, mission, shards, control, states, places)
                 places.append(place)
                 tasks.start_soon(place.keep_running)
 
@@ -49,7 +48,6 @@ class _Place:
         control: Control,
         states: dict[int, Mapping[str, Any]],
         places: list[_Place],
-        spare: Process | None,
     ) -> None:
         self._number = number
         self._mission = mission
@@ -57,8 +55,7 @@ class _Place:
         self._control = control
         self._states = states
         self._places = places
-        self._process: Process | None = None
-        self._spare = spare
+        self._process: Child | None = None
         self._in_hand: set[int] = set()
         self._has_asked = False
         self._deaths = 0
@@ -79,7 +76,10 @@ class _Place:
             self._control.log(f"a loop process ended with code {code}; another one takes its place")
 
     async def _run_one(self) -> int:
-        process, self._spare = self._spare or await start_loop(), None
+        try:
+            process = await self._mission.nursery.start()
+        except StartError as error:
+            raise RunError(f"loop processes cannot be started: {error}") from error
         try:
             await self._converse(process)
         finally:
@@ -87,8 +87,7 @@ class _Place:
             await _end(process)
         return process.returncode if process.returncode is not None else -1
 
-    async def _converse(self, process: Process) -> None:
-        assert process.stdout is not None
+    async def _converse(self, process: Child) -> None:
         async with anyio.create_task_group() as tasks:
             await self._send(process, self._greeting())
             self._process = process
@@ -128,7 +127,7 @@ class _Place:
             kind = UserError if message["code"] == UserError.exit_code else RunError
             raise kind(*message["error"])
 
-    async def _give(self, process: Process) -> None:
+    async def _give(self, process: Child) -> None:
         self._has_asked = True
         spec = await self._shards.take(self._owed)
         if spec is None:
@@ -150,12 +149,11 @@ class _Place:
             if place is not self and place._process is not None:
                 await self._send(place._process, message)
 
-    async def _pass_on_drain(self, process: Process) -> None:
+    async def _pass_on_drain(self, process: Child) -> None:
         await self._control.drain.wait()
         await self._send(process, {"drain": True})
 
-    async def _send(self, process: Process, message: Mapping[str, Any]) -> None:
-        assert process.stdin is not None
+    async def _send(self, process: Child, message: Mapping[str, Any]) -> None:
         # Where it died, its exit code tells, and its shards are done again.
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError):
             await protocol.send(process.stdin, message)
@@ -171,11 +169,10 @@ async def _next_message(incoming: AsyncIterator[dict[str, Any]]) -> dict[str, An
     return None
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Child) -> None:
     """Let the process clean up (its stdin closes), and kill it if it does not."""
     with anyio.CancelScope(shield=True):
-        if process.returncode is None and process.stdin is not None:
-            await process.stdin.aclose()
-            with anyio.move_on_after(_LAST_GOODBYE_S):
-                await process.wait()
-        await kill(process)
+        await process.stdin.aclose()
+        with anyio.move_on_after(_LAST_GOODBYE_S):
+            await process.wait()
+        await process.kill()

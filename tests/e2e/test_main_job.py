@@ -176,7 +176,7 @@ def job(tmp_path: Path, command: Command) -> Job:
 
 
 def processes_below(pid: int) -> dict[int, str]:
-    """The command line of every process below ``pid``, which is not among them."""
+    """The name of every process below ``pid``, which is not among them."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -190,24 +190,24 @@ def processes_below(pid: int) -> dict[int, str]:
     while below := {child for child, parent in parents.items() if parent in wanted} - set(found):
         found |= dict.fromkeys(below, "")
         wanted = below
-    return {child: _command_line(child) for child in found}
+    return {child: _name(child) for child in found}
 
 
-def _command_line(pid: int) -> str:
+def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
 
 
 def workers_below(pid: int) -> list[int]:
     """The worker processes of a run."""
-    return [child for child, line in processes_below(pid).items() if "worker_main" in line]
+    return [child for child, name in processes_below(pid).items() if name == "asyncv2d worker"]
 
 
 def loops_below(pid: int) -> list[int]:
     """The loop processes of a run."""
-    return [child for child, line in processes_below(pid).items() if "launch.loop" in line]
+    return [child for child, name in processes_below(pid).items() if name == "asyncv2d loop"]
 
 
 def spool_of(pid: int) -> Path | None:
@@ -371,6 +371,23 @@ def test_a_killed_loop_process_is_replaced(job: Job, server: Server, until: Unti
     (loop,) = loops_below(run.pid)
     below = processes_below(loop)
     os.kill(loop, signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
+    server.release("hold/one-scene.mp4")
+    assert run.code == 0, run.err
+    assert "another one takes its place" in run.err
+    assert job.start("undisturbed", **SHARDED).code == 0
+    job.dataset().assert_equals(job.dataset("undisturbed"))
+
+
+def test_a_killed_nursery_is_replaced(job: Job, server: Server, until: Until) -> None:
+    """Loop processes die with what they were forked from, and others take their places."""
+    job.rows([*many(server, 5), server.url("hold/one-scene.mp4")])
+    run = job.start(**SHARDED)
+    until(lambda: server.count("hold/one-scene.mp4"))
+    (loop,) = loops_below(run.pid)
+    below = processes_below(run.pid)
+    (nursery,) = [pid for pid in below if loop in processes_below(pid)]
+    os.kill(nursery, signal.SIGKILL)
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
     server.release("hold/one-scene.mp4")
     assert run.code == 0, run.err

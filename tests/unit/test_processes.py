@@ -75,10 +75,14 @@ async def test_a_loop_that_stands_still_is_replaced(
 
 
 def _loops() -> list[int]:
-    """The loop processes that run below this one."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    """The loop processes that run for this one."""
     return [
-        int(child)
-        for child in children
-        if b"asyncv2d.launch.loop" in Path(f"/proc/{child}/cmdline").read_bytes()
+        loop
+        for nursery in _children(os.getpid())
+        for loop in _children(nursery)
+        if Path(f"/proc/{loop}/comm").read_text() == "asyncv2d loop\n"
     ]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

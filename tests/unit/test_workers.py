@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asyncv2d import workers
+from asyncv2d import nursery
 from asyncv2d.types import Cause, ItemError, RunError, WorkerError
 from asyncv2d.workers import WorkerDiedError, WorkerPool, open_pool
 
@@ -232,7 +232,7 @@ async def test_a_warm_up_that_fails() -> None:
 
 async def test_workers_that_start_too_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait for a worker has a deadline."""
-    monkeypatch.setattr(workers, "_START_DEADLINE_S", 0.001)
+    monkeypatch.setattr(nursery, "_START_DEADLINE_S", 0.001)
     with pytest.raises(ExceptionGroup) as caught:
         async with open_pool(1, os.getpid) as pool:
             await pool.run(os.getpid)
