@@ -27,6 +27,7 @@ from asyncv2d.nursery_main import (
     LENGTH,
     NEWS,
     ORDER,
+    PREPARES,
     READY,
 )
 
@@ -38,6 +39,7 @@ _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 class Kind:
     """What the processes of a nursery run: the ``main`` of ``module``.
 
+    ``prepares``: its ``prepare`` is called before they are forked.
     With ``dies_with_parent`` they are killed when the process ends that had them started; else they
     see that their standard input ends. ``own_session`` keeps Ctrl-C in the terminal from them.
     ``keeps_stderr``: what they say there can be read, and does not go where this process's does.
@@ -47,10 +49,24 @@ class Kind:
     dies_with_parent: bool
     own_session: bool
     keeps_stderr: bool
+    prepares: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """The arguments of the process that others are forked from."""
+        words = [self.module]
+        words += [DIES_WITH_PARENT] if self.dies_with_parent else []
+        return [*words, PREPARES] if self.prepares else words
 
 
 WORKER = Kind("asyncv2d.worker_main", dies_with_parent=True, own_session=False, keeps_stderr=True)
-LOOP = Kind("asyncv2d.launch.loop", dies_with_parent=False, own_session=True, keeps_stderr=False)
+LOOP = Kind(
+    "asyncv2d.launch.loop",
+    dies_with_parent=False,
+    own_session=True,
+    keeps_stderr=False,
+    prepares=True,
+)
 
 
 _START_DEADLINE_S = 60.0
@@ -246,10 +262,10 @@ async def _dial(kind: Kind, warm_up: bytes) -> _Line:
     ours, theirs = socket.socketpair()
     said = tempfile.TemporaryFile() if kind.keeps_stderr else None  # noqa: SIM115 — the line's own
     # -u: what it prints before it dies arrives. -P: files in the user's folder are not imported.
-    command = [sys.executable, "-u", "-P", "-m", "asyncv2d.nursery_main", kind.module]
+    command = [sys.executable, "-u", "-P", "-m", "asyncv2d.nursery_main", *kind.words]
     with anyio.CancelScope(shield=True), theirs:  # half a start could not be undone
         process = await anyio.open_process(
-            [*command, DIES_WITH_PARENT] if kind.dies_with_parent else command,
+            command,
             stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=said,

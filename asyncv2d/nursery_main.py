@@ -29,7 +29,7 @@ FORK, KILL = b"F", b"K"
 NEWS = struct.Struct(">cii")
 READY, BORN, DEAD = b"R", b"B", b"D"
 LENGTH = struct.Struct(">Q")
-DIES_WITH_PARENT = "dies-with-parent"
+DIES_WITH_PARENT, PREPARES = "dies-with-parent", "prepares"
 MOST_FDS = 3
 
 _PR_SET_PDEATHSIG = 1
@@ -39,13 +39,18 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
-    """Import the module that the first argument names, and fork processes that run its ``main``."""
+    """Import the module that the first argument names, and fork processes that run its ``main``.
+
+    Where an argument says so, its ``prepare`` is called beforehand.
+    """
     for stop in _STOPS:
         signal.signal(stop, signal.SIG_IGN)  # whoever started this decides
     if DIES_WITH_PARENT in sys.argv[2:]:
         _die_with_parent()
     orders = socket.socket(fileno=os.dup(0))
     module = importlib.import_module(sys.argv[1])
+    if PREPARES in sys.argv[2:]:
+        module.prepare()
     _warm_up(orders)
     gc.collect()
     gc.freeze()  # looking for garbage in it would copy what is shared

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     BinaryIO,
+    ClassVar,
     Protocol,
     TypeVar,
     TypeVarTuple,
@@ -32,7 +33,13 @@ Ts = TypeVarTuple("Ts")
 
 
 class Settings(BaseModel):
-    """Base of everything that is configured: frozen, unknown keys forbidden, fields documented."""
+    """Base of everything that is configured: frozen, unknown keys forbidden, fields documented.
+
+    ``needs`` are modules that a stage imports when it is opened. Those of fetchers are imported
+    beforehand, in what the processes are forked from.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
 
     # A process builds the validators of those kinds only that it validates: starting fast counts.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)

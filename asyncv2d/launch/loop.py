@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from asyncv2d.ports import Pauses
 from asyncv2d.progress import snapshot
 from asyncv2d.publish import open_site
 from asyncv2d.record import outcome_line
+from asyncv2d.registry import load, names
 from asyncv2d.shard import run_shards, table_rows
 from asyncv2d.spool import SpoolFolders
 from asyncv2d.types import Outcome, Processed, RunError, ShardSpec
@@ -117,6 +119,13 @@ class LoopProcess:
     async def _say(self, message: dict[str, Any]) -> None:
         async with self._lock:
             await protocol.send(self._outgoing, message)
+
+
+def prepare() -> None:
+    """Import what most jobs need, before loop processes are forked that would each do so."""
+    for name in names("fetch"):
+        for module in load("fetch", name).needs:
+            import_module(module)
 
 
 def main() -> None:

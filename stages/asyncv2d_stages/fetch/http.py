@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 from asyncv2d.http_args import HttpArgs
 from asyncv2d.ports import Fetch, FetchContext
@@ -13,6 +14,8 @@ from asyncv2d_stages.fetch._http.client import open_client
 
 class HttpFetcher(HttpArgs):
     """Downloads over HTTP: tells the truth about what came, and tries again where that may help."""
+
+    needs: ClassVar[tuple[str, ...]] = ("aiohttp",)
 
     @property
     def schemes(self) -> frozenset[str]:
