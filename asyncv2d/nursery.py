@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -67,8 +68,6 @@ LOOP = Kind(
     keeps_stderr=False,
     prepares=True,
 )
-
-
 _START_DEADLINE_S = 60.0
 
 
@@ -133,6 +132,7 @@ class _Line:
         self._process = process
         self._socket = ours
         self._said = said
+        self._words = ""
         self._news = b""
         self._ready, self._cut = anyio.Event(), anyio.Event()
         self._unborn = deque[_Birth]()
@@ -173,6 +173,7 @@ class _Line:
         with anyio.CancelScope(shield=True):
             self._hang_up()
             await self._process.aclose()
+            await self._last_words()  # somebody may still ask for them
             if self._said is not None:
                 self._said.close()
 
@@ -241,11 +242,13 @@ class _Line:
 
     async def _last_words(self) -> str:
         code = await self._process.wait()
-        lines = list[bytes]()
-        if self._said is not None:
-            self._said.seek(0)
-            lines = self._said.read().strip().splitlines()
-        return lines[-1].decode(errors="replace") if lines else f"it ended with code {code}"
+        if not self._words:
+            self._words = f"it ended with code {code}"
+            if self._said is not None:
+                self._said.seek(0)
+                lines = self._said.read().decode(errors="replace").strip().splitlines()
+                self._words = lines[-1] if lines else self._words
+        return self._words
 
 
 class _Birth:
@@ -259,11 +262,11 @@ class _Birth:
 
 
 async def _dial(kind: Kind, warm_up: bytes) -> _Line:
-    ours, theirs = socket.socketpair()
-    said = tempfile.TemporaryFile() if kind.keeps_stderr else None  # noqa: SIM115 — the line's own
     # -u: what it prints before it dies arrives. -P: files in the user's folder are not imported.
     command = [sys.executable, "-u", "-P", "-m", "asyncv2d.nursery_main", *kind.words]
-    with anyio.CancelScope(shield=True), theirs:  # half a start could not be undone
+    with anyio.CancelScope(shield=True), ExitStack() as stack:  # half a start could not be undone
+        ours, theirs = map(stack.enter_context, socket.socketpair())
+        said = stack.enter_context(tempfile.TemporaryFile()) if kind.keeps_stderr else None
         process = await anyio.open_process(
             command,
             stdin=theirs.fileno(),
@@ -272,6 +275,10 @@ async def _dial(kind: Kind, warm_up: bytes) -> _Line:
             env={**_ENVIRONMENT, **os.environ},
             start_new_session=kind.own_session,
         )
-    ours.sendall(LENGTH.pack(len(warm_up)) + warm_up)
-    ours.setblocking(False)
+        theirs.close()
+        ours.setblocking(False)
+        with suppress(BrokenPipeError, ConnectionResetError):  # the line will say that it has died
+            message = LENGTH.pack(len(warm_up)) + warm_up
+            await asyncio.get_running_loop().sock_sendall(ours, message)
+        stack.pop_all()
     return _Line(kind, process, ours, said)

@@ -14,6 +14,7 @@ import pytest
 from anyio import to_thread
 
 from asyncv2d import child as child_module
+from asyncv2d import nursery as nursery_module
 from asyncv2d.child import Child
 from asyncv2d.nursery import LOOP, WORKER, Kind, Nursery, StartError
 from asyncv2d.workers import WorkerDiedError, open_pool
@@ -155,6 +156,30 @@ os.fork = once
         assert child.pid is not None
         await child.kill()
         assert child.returncode == -signal.SIGKILL
+
+
+async def test_several_wait_for_what_never_gets_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each learns that it took too long."""
+    monkeypatch.setattr(nursery_module, "_START_DEADLINE_S", 0.2)
+    failures = list[str]()
+    async with open_nursery(WORKER, code(BLOCK)) as nursery, anyio.create_task_group() as tasks:
+
+        async def start() -> None:
+            with pytest.raises(StartError) as caught:
+                await nursery.start()
+            failures.append(str(caught.value))
+
+        for _ in range(3):
+            tasks.start_soon(start)
+    assert len(failures) == 3
+    assert "not ready within 0.2 s" in failures
+
+
+async def test_much_to_begin_with() -> None:
+    """What is called first may be larger than what a socket holds."""
+    text = f"import builtins; builtins.much = {'x' * 3_000_000!r}"
+    async with open_pool(1, code(text)) as pool:
+        assert await pool.run(eval, "len(much)") == 3_000_000
 
 
 async def test_what_is_not_there_to_import() -> None:
