@@ -20,7 +20,7 @@ from asyncv2d.media import Clipper, Span
 from asyncv2d.nal_units import keyframe_test
 from asyncv2d.picture import Picture, PictureFile, add_copied, restamp
 from asyncv2d.probe import Media, from_start, packets
-from asyncv2d.types import Blob, Body, Cause, ItemError
+from asyncv2d.types import Cause, ItemError
 
 _ROUNDING = 1e-4
 _MOST_BEYOND = 0.05  # seconds that the end of a span may lack to that of the video, and mean it
@@ -92,20 +92,12 @@ def _copy(
             copied = _attempt(media, index, span, note, seek=False)
     except (av.FFmpegError, ValueError) as error:
         raise ItemError(Cause.CORRUPT, f"a clip cannot be copied into MP4: {error}") from error
-    if copied is None or not plays(Blob.of(copied[0].file)):
+    # Copying alone checks nothing.
+    if copied is None or not copied[0].plays():
         raise ItemError(Cause.CORRUPT, f"what is copied from {span} cannot be played")
     picture, real = copied
     frames = sum((stamp.pts or 0) >= 0 for stamp in picture.stamps)  # others are hidden
     return picture, Receipt(asked, real, frames, real.length, clipper.precision)
-
-
-def plays(body: Body) -> bool:
-    """Whether a file can be opened and its first frame decoded: copying alone checks nothing."""
-    try:
-        with body.open() as file, av.open(file, "r") as clip:
-            return next(clip.decode(clip.streams.video[0]), None) is not None
-    except av.FFmpegError:
-        return False
 
 
 def _attempt(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, BinaryIO, NamedTuple
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
+
+_WELL_DESCRIBED = ("h264", "hevc", "libx264", "libx265")
 
 
 class _Stamp(NamedTuple):
@@ -31,13 +35,13 @@ class Picture:
     """
 
     file: bytes
+    codec: str
     stamps: Sequence[_Stamp]
     clock: Fraction
 
     def add_to(self, file: OutputContainer) -> list[Packet[Any]]:
         """Add a stream to ``file``, and give the packets to write into it."""
-        options = {"ignore_editlist": "1"}
-        with av.open(io.BytesIO(self.file), "r", options=options) as container:
+        with self.opened({"ignore_editlist": "1"}) as container:
             silent = container.streams.video[0]
             stream = add_copied(file, silent)
             stream.codec_tag = silent.codec_tag
@@ -46,6 +50,45 @@ class Picture:
             packet.pts, packet.dts, packet.duration = stamp
             packet.time_base, packet.stream = self.clock, stream
         return packets
+
+    def opened(self, options: Mapping[str, str] = MappingProxyType({})) -> InputContainer:
+        """The file, opened to read its packets.
+
+        FFmpeg would decode some frames first, to tell what MP4 says of the best-known codecs.
+        """
+        file, words = io.BytesIO(self.file), dict(options)
+        if self.codec not in _WELL_DESCRIBED:
+            return av.open(file, "r", options=words)
+        words |= {"probesize": "32", "analyzeduration": "0"}
+        skipping: Any = [{"skip_frame": "all"}]  # PyAV's stub says that these are strings
+        return av.open(file, "r", options=words, stream_options=skipping)
+
+    def plays(self) -> bool:
+        """Whether the file can be opened, and its first frame decoded."""
+        return self._begins_well() or plays(io.BytesIO(self.file))
+
+    def _begins_well(self) -> bool:
+        """Whether its first packet alone gives a frame: no more has to be decoded then."""
+        try:
+            with self.opened() as container:
+                stream = container.streams.video[0]
+                first = next(container.demux(stream))
+                decoder = av.CodecContext.create(stream.codec_context.name, "r")
+                assert isinstance(decoder, VideoCodecContext)
+                decoder.thread_type, decoder.thread_count = "NONE", 1
+                decoder.extradata = stream.codec_context.extradata
+                return first.size > 0 and bool(decoder.decode(first) or decoder.decode(None))
+        except av.FFmpegError:
+            return False
+
+
+def plays(file: BinaryIO) -> bool:
+    """Whether a file can be opened and a first frame of it decoded."""
+    try:
+        with av.open(file, "r") as container:
+            return next(container.decode(container.streams.video[0]), None) is not None
+    except av.FFmpegError:
+        return False
 
 
 def add_copied(file: OutputContainer, template: VideoStream) -> VideoStream:
@@ -73,7 +116,7 @@ class PictureFile:
             packet.stream = stream
             self.container.mux(packet)
         self.container.close()
-        return Picture(self._buffer.getvalue(), stamps, clock)
+        return Picture(self._buffer.getvalue(), stream.codec_context.name, stamps, clock)
 
 
 def restamp(packets: Sequence[Packet[Any]], end: int) -> None:

@@ -13,13 +13,14 @@ import av
 
 from asyncv2d.audio import Track, add_sound
 from asyncv2d.clips import in_groups
-from asyncv2d.copying import can_copy, copy_clips, plays
+from asyncv2d.copying import can_copy, copy_clips
 from asyncv2d.decode import Making, decode_all, decode_needed
 from asyncv2d.encode import Receipt
 from asyncv2d.frames import index_by_decoding
 from asyncv2d.index import PacketIndex, read_index
 from asyncv2d.media import Size, Span, VideoInfo, split
 from asyncv2d.mux import ClipFile
+from asyncv2d.picture import plays
 from asyncv2d.plan import PictureWork, Plan
 from asyncv2d.probe import Media, open_media
 from asyncv2d.samples import Clip, SampleMaker
@@ -129,7 +130,7 @@ class _Work:
             work = "none"
         if work == "none" and self._sound.audio is None and plan.audio_format is not None:
             raise ItemError(Cause.NO_AUDIO_STREAM, _what_it_is(self._sound, "sound"))
-        if work == "untouched" and media.damage and not plays(self._task.body):
+        if work == "untouched" and media.damage and not self._plays():
             raise ItemError(media.harm, "not even the first frame can be decoded")
         apart = self._sound is not media and plan.audio_format is None
         if work == "untouched" and (apart or self._task.assembled):
@@ -137,6 +138,10 @@ class _Work:
         if work == "copied" and not (can_copy(media) and self._index.can_be_copied):
             return "encoded"
         return work
+
+    def _plays(self) -> bool:
+        with self._task.body.open() as file:
+            return plays(file)
 
     def _describe(self) -> dict[str, Any]:
         facts: dict[str, Any] = {}
