@@ -67,8 +67,7 @@ class ShardQueue:
         self._in_hand: dict[int, ShardSpec] = {}
         self._failures: Counter[int] = Counter()
         self._reading = anyio.Lock()
-        self._changed = anyio.Condition()
-        self._changes = 0
+        self._changed = anyio.Event()
 
     async def take(self, leave: Callable[[], int] = lambda: 0) -> ShardSpec | None:
         """The next shard; None when all are done.
@@ -77,17 +76,17 @@ class ShardQueue:
         Who has one already leaves so many to others: it waits, if need be, until they have theirs.
         """
         while True:
-            seen = self._changes
+            changed = self._changed
             if await self._leaves(leave()) and (spec := await self._next()) is not None:
+                # Not waiting for anything from here on: who is cancelled would lose the shard.
                 self._in_hand[spec.id] = spec
-                await self._tell_change()
+                self._tell_change()
                 return spec
-            async with self._changed:
-                if self._changes > seen:  # such as a shard that came back meanwhile
-                    continue
-                if not self._in_hand:
-                    return None
-                await self._changed.wait()
+            if changed.is_set():  # such as a shard that came back meanwhile
+                continue
+            if not self._in_hand:
+                return None
+            await changed.wait()
 
     async def has(self, count: int) -> bool:
         """Whether so many shards are still to be taken, as far as is known now."""
@@ -110,12 +109,11 @@ class ShardQueue:
                 report = {}
         if report:
             self._control.report(report)
-        await self._tell_change()
+        self._tell_change()
 
-    async def _tell_change(self) -> None:
-        self._changes += 1
-        async with self._changed:
-            self._changed.notify_all()
+    def _tell_change(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
 
     async def _leaves(self, others: int) -> bool:
         """Whether so many shards are there beside the next one."""

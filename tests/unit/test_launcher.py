@@ -68,6 +68,24 @@ async def test_a_shard_that_comes_back_while_the_input_is_read_to_its_end() -> N
     assert found == [only]
 
 
+async def test_a_shard_that_is_read_for_somebody_who_is_gone_by_then() -> None:
+    """Is in hand, and so is done again as that of any other who dies."""
+    slow = SlowInput()
+    shards = queue_of(slow.shards(1), 1)
+    taken = list[ShardSpec | None]()
+
+    async def take() -> None:
+        taken.append(await shards.take())
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take)
+            await slow.is_read()
+            tasks.cancel_scope.cancel()
+            slow.release()
+    assert taken == [ShardSpec(0, "-", 0, 1)]
+
+
 async def test_who_has_a_shard_leaves_one_to_others_that_have_none_yet() -> None:
     """The last ones of a table are not all taken by who comes first, however early it asks."""
     shards, starting, found = queue(3), [1, 1], list[ShardSpec | None]()
