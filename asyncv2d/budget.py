@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
-from asyncv2d.deadline import waiting
+from asyncv2d.deadline import Deadline, current_operation, waiting
 
 
 class ByteBudget:
     """Limits the bytes that all bodies in flight hold together in one place.
 
-    Requests are served in order. A body of unknown length grows as it arrives; the oldest body in
-    flight may always grow, so bodies that wait for each other cannot come to a standstill, and the
-    limit is exceeded by one body at most. What asks for room *now* never exceeds it.
+    Requests are served in order. A body of unknown length grows as it arrives, and a row may need
+    several. The row with the oldest body in flight always gets what it asks for, so rows that wait
+    for each other cannot come to a standstill, and the limit is exceeded by those of one row at
+    most. What asks for room *now* never exceeds it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -71,19 +72,23 @@ class ByteBudget:
                 self._admit()
 
     def _may(self, lease: Lease, size: int) -> bool:
-        return self.used + size <= self.limit or next(iter(self._leases)) is lease
+        return self.used + size <= self.limit or self._is_of_oldest(lease)
+
+    def _is_of_oldest(self, lease: Lease) -> bool:
+        oldest = next(iter(self._leases))
+        is_same_row = oldest.operation is not None and lease.operation is oldest.operation
+        return lease is oldest or is_same_row
 
     def _grant(self, lease: Lease, size: int) -> None:
         lease.size += size
         self.used += size
 
     def _admit(self) -> None:
-        """Serve requests from the front while they fit, and the oldest lease's in any case."""
+        """Serve requests from the front while they fit, and those of the oldest row in any case."""
         while self._waiting and self._may(*self._waiting[0][:2]):
             self._serve(self._waiting[0])
-        oldest = next(iter(self._leases), None)
         for request in list(self._waiting):
-            if request[0] is oldest:
+            if self._is_of_oldest(request[0]):
                 self._serve(request)
 
     def _serve(self, request: tuple[Lease, int, anyio.Event]) -> None:
@@ -105,10 +110,11 @@ class ByteBudget:
 
 @dataclass(eq=False, slots=True)
 class Lease:
-    """A share of the budget."""
+    """A share of the budget, taken by an operation on a row, as far as known."""
 
     budget: ByteBudget
     size: int = 0
+    operation: Deadline | None = field(default_factory=current_operation)
 
     async def grow(self, size: int) -> None:
         """Take ``size`` more bytes."""

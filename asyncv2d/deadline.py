@@ -86,6 +86,11 @@ class Deadline:
 _around: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
+def current_operation() -> Deadline | None:
+    """The operation that is going on here."""
+    return _around.get()
+
+
 @contextmanager
 def waiting(*, holds: bool = False) -> Iterator[None]:
     """A wait whose end is sure, and whose length says nothing of the operation itself.

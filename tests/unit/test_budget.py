@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncv2d.budget import ByteBudget
+from asyncv2d.deadline import Deadline
 
 LIMIT = 100
 
@@ -31,6 +32,53 @@ async def test_requests_are_served_in_order() -> None:
         assert served == []
         first.close()
     assert served == [50, 10]
+
+
+@pytest.mark.anyio
+async def test_rows_of_two_bodies_do_not_wait_for_each_other() -> None:
+    """Where all room is taken by first bodies, the oldest row gets its second one, and so on."""
+    budget, done = ByteBudget(LIMIT), list[int]()
+
+    async def row(number: int) -> None:
+        with Deadline(60):
+            picture = await budget.lease(40)
+            await anyio.wait_all_tasks_blocked()
+            sound = await budget.lease(40)
+            done.append(number)
+            picture.close()
+            sound.close()
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for number in range(5):
+                tasks.start_soon(row, number)
+    assert sorted(done) == list(range(5))
+    assert budget.used == 0
+
+
+@pytest.mark.anyio
+async def test_the_oldest_row_s_room_is_no_other_row_s() -> None:
+    """A row that waits for its first body stays behind, whatever the oldest one gets."""
+    budget, served = ByteBudget(LIMIT), list[str]()
+
+    async def other() -> None:
+        with Deadline(60):
+            lease = await budget.lease(10)
+            served.append("other")
+            lease.close()
+
+    async with anyio.create_task_group() as tasks:
+        with Deadline(60):
+            picture = await budget.lease(100)
+            tasks.start_soon(other)
+            await anyio.wait_all_tasks_blocked()
+            sound = await budget.lease(100)
+            served.append("oldest")
+        await anyio.wait_all_tasks_blocked()
+        assert served == ["oldest"]
+        picture.close()
+        sound.close()
+    assert served == ["oldest", "other"]
 
 
 class _Downloads:
