@@ -241,17 +241,32 @@ async def test_those_of_a_burst_that_ask_for_a_long_pause() -> None:
         await at_once(hosts)
 
 
-@pytest.mark.parametrize("error", [JAMMED, BUSY])
-async def test_one_file_that_is_away_for_long(error: ItemError) -> None:
-    """Does not take those of its host along; two in a row do."""
+@pytest.mark.parametrize(("error", "enough"), [(JAMMED, 3), (BUSY, 2)])
+async def test_one_file_that_is_away_for_long(error: ItemError, enough: int) -> None:
+    """Does not take those of its host along; several in a row do."""
     hosts = Hosts(Limits(most=4, patience_s=60))
     for _ in range(3):
         await succeed(hosts)
         await fail(hosts, error, 1, pause_s=3600)
     await succeed(hosts)
-    await fail(hosts, error, 2, pause_s=3600)
+    await fail(hosts, error, enough, pause_s=3600)
     with pytest.raises(HostGivenUpError):
         await at_once(hosts)
+
+
+@pytest.mark.parametrize("error", [JAMMED, BUSY])
+async def test_files_that_are_away_for_long_and_were_asked_for_together(error: ItemError) -> None:
+    """Count as one: they say nothing of what the host will say when it is asked again."""
+    hosts = Hosts(Limits(most=4, patience_s=60))
+    await succeed(hosts)
+    async with hosts.turn("a:80") as one, hosts.turn("a:80") as two, hosts.turn("a:80") as three:
+        for turn in (one, two, three):
+            turn.begin()
+        for turn in (one, two, three):
+            turn.failed(error, 3600)
+    host = hosts._host("a:80")
+    assert not host.is_given_up
+    assert host.paused_until < host.paused_at + 60
 
 
 async def test_files_that_are_away_for_a_while() -> None:

@@ -22,6 +22,7 @@ _SLOWER_BY_S = 0.1
 _SMOOTHING = 8  # answers that count for how long they usually take, roughly
 _FORGETTING = 128
 _IN_A_ROW = 3  # failures that cannot be about single files any more
+_TWICE = 2  # the same for those that are hardly ever about single files
 _TOO_OFTEN = 0.25  # share of answers that say they are too busy, which are about no files either
 _RECENT = 16  # answers that count for it, roughly
 _LESSONS = 2  # pauses after single failures, until these are taken to be about files
@@ -135,7 +136,7 @@ class Host:
         if self.failing_since is None:
             self.failing_since = now
         if pause_s is not None and self.answers > 0:
-            pause_s = self._heeded(error, pause_s)
+            pause_s = self._heeded(error, asked_at, pause_s)
         if self.is_old_news(asked_at) and (pause_s or 0.0) <= self.limits.patience_s:
             self.paused_until = max(self.paused_until, now + (pause_s or 0.0))
         elif pause_s is not None:
@@ -145,15 +146,17 @@ class Host:
             self._pause(now, random.uniform(longest / 2, longest))
         return pause_s
 
-    def _heeded(self, error: ItemError, pause_s: float) -> float | None:
+    def _heeded(self, error: ItemError, asked_at: float, pause_s: float) -> float | None:
         """How long to leave a host alone that did well, and may have failed about one file.
 
-        One that wants to be left alone for long is asked one more thing: the rows of all its files
-        are at stake. And where the answers after such pauses are good ones, time and again, a
+        One that wants to be left alone for long is asked for others of its files first, one after
+        the other: the rows of all of them are at stake. And where the answers after such pauses are good ones, time and again, a
         further failure pauses its row alone; but too many requests (429) are about no file.
         """
         if pause_s > self.limits.patience_s:
-            return _FIRST_PAUSE_S if self.failures == 1 else pause_s
+            enough = _TWICE if error.cause is Cause.HTTP_429 else _IN_A_ROW
+            is_sure = self.failures >= enough and not self.is_old_news(asked_at)
+            return pause_s if is_sure else _FIRST_PAUSE_S
         self.busy_share += (1 - self.busy_share) / _RECENT
         is_often = self.failures >= _IN_A_ROW or self.busy_share > _TOO_OFTEN
         if error.cause is Cause.HTTP_429 or is_often:
