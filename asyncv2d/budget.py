@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
 import anyio
 
 from asyncv2d.deadline import Deadline, current_operation, waiting
+from asyncv2d.overdraft import Overdraft
+
+_TRY_EVERY_S = 0.2
 
 
 class ByteBudget:
@@ -16,11 +20,14 @@ class ByteBudget:
     Requests are served in order. A body of unknown length grows as it arrives, and a row may need
     several. The row with the oldest body in flight always gets what it asks for, so rows that wait
     for each other cannot come to a standstill, and the limit is exceeded by those of one row at
-    most. What asks for room *now* never exceeds it.
+    most. What asks for room *now* never exceeds it. Where several processes have a budget each of
+    the same place, an ``overdraft`` sees to it that one of them exceeds its own at a time.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, overdraft: Overdraft | None = None) -> None:
         self.limit = limit
+        self._overdraft = overdraft
+        self._next_try: asyncio.TimerHandle | None = None
         self.used = 0
         self._leases: dict[Lease, None] = {}
         self._waiting: deque[tuple[Lease, int, anyio.Event]] = deque()
@@ -72,7 +79,21 @@ class ByteBudget:
                 self._admit()
 
     def _may(self, lease: Lease, size: int) -> bool:
-        return self.used + size <= self.limit or self._is_of_oldest(lease)
+        if self.used + size <= self.limit:
+            return True
+        return self._is_of_oldest(lease) and self._may_overdraw()
+
+    def _may_overdraw(self) -> bool:
+        """Whether the limit may be exceeded now; if not, those who wait are looked at again."""
+        if self._overdraft is None or self._overdraft.take():
+            return True
+        if self._next_try is None:
+            self._next_try = asyncio.get_running_loop().call_later(_TRY_EVERY_S, self._try_again)
+        return False
+
+    def _try_again(self) -> None:
+        self._next_try = None
+        self._admit()
 
     def _is_of_oldest(self, lease: Lease) -> bool:
         oldest = next(iter(self._leases))
@@ -88,8 +109,10 @@ class ByteBudget:
         while self._waiting and self._may(*self._waiting[0][:2]):
             self._serve(self._waiting[0])
         for request in list(self._waiting):
-            if self._is_of_oldest(request[0]):
+            if self._is_of_oldest(request[0]) and self._may(*request[:2]):
                 self._serve(request)
+        if self._overdraft is not None and self.used <= self.limit:
+            self._overdraft.give_back()
 
     def _serve(self, request: tuple[Lease, int, anyio.Event]) -> None:
         self._waiting.remove(request)

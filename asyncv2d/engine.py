@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from asyncv2d.budget import ByteBudget
 from asyncv2d.calls import prepare
 from asyncv2d.config import Config
 from asyncv2d.fetching import open_fetchers
+from asyncv2d.overdraft import Overdraft
 from asyncv2d.pipeline import Pipeline, Stage
 from asyncv2d.plan import Plan
 from asyncv2d.ports import FetchContext, Pauses
@@ -50,11 +49,11 @@ async def open_engine(
     """
     distribution = config.distribution
     budget = ByteBudget(distribution.loop_budget)
-    room = _disk_room(folders.large)
-    disk = ByteBudget(room // distribution.loop_count)
+    overdraft = None if folders.shared is None else Overdraft(folders.shared / "overdraft")
+    disk = ByteBudget(folders.room // distribution.loop_count, overdraft)
     # Most files that are kept as they are never get to a worker, so they need not be files.
     inline_bytes = _KEPT_INLINE_BYTES if plan.keeps_files else INLINE_BYTES
-    spool = Spool(folders, budget, disk, inline_bytes, largest=room)
+    spool = Spool(folders, budget, disk, inline_bytes, largest=folders.room)
     context = FetchContext(
         spool,
         distribution.loop_downloads,
@@ -82,11 +81,6 @@ async def open_engine(
             timeout_cause=Cause.WORKER_TIMEOUT,
         )
         yield Engine(Pipeline.of(fetch).then(subsample), budget, pool)
-
-
-def _disk_room(folder: Path) -> int:
-    """Half of what is free: the dataset may have to grow on the same disk."""
-    return shutil.disk_usage(folder).free // 2
 
 
 def _download_deadline(config: Config) -> float:

@@ -10,11 +10,11 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from anyio import to_thread
 
@@ -33,15 +33,30 @@ _LOCK = "lock"
 class SpoolFolders:
     """Where bodies lie: ``fast`` is on tmpfs if that has room, ``large`` is in ``tmp_dir``.
 
-    Both are absolute: other processes use them too.
+    Both are absolute: other processes use them too. ``room`` is how many bytes all bodies of a run
+    may take in ``large``: half of what was free when it began, for the dataset may have to grow on
+    the same disk. ``shared`` is that of all loops of the run, if these are one loop's.
     """
 
     fast: Path
     large: Path
+    room: int
+    shared: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For another process."""
+        paths = {"fast": str(self.fast), "large": str(self.large)}
+        return {**paths, "room": self.room, "shared": self.shared and str(self.shared)}
+
+    @staticmethod
+    def from_json(said: Mapping[str, Any]) -> SpoolFolders:
+        """What another process said."""
+        shared = said["shared"] and Path(said["shared"])
+        return SpoolFolders(Path(said["fast"]), Path(said["large"]), said["room"], shared)
 
     def within(self, name: str) -> SpoolFolders:
         """Empty folders called ``name`` inside these."""
-        inner = SpoolFolders(self.fast / name, self.large / name)
+        inner = SpoolFolders(self.fast / name, self.large / name, self.room, self.large)
         inner.remove()
         for folder in (inner.fast, inner.large):
             folder.mkdir(exist_ok=True)
@@ -258,7 +273,7 @@ def spool_folders(tmp_dir: Path, room: int) -> Iterator[SpoolFolders]:
             fast = stack.enter_context(_own_folder(_SHARED_MEMORY)) if _has_room(room) else large
         except OSError as error:
             raise UserError(f"{tmp_dir}: cannot be the tmp_dir: {error.strerror}") from None
-        yield SpoolFolders(fast, large)
+        yield SpoolFolders(fast, large, shutil.disk_usage(large).free // 2)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class LoopProcess:
                 return
             job = Job.model_validate(first["job"])
             folder = Path(first["folder"])
-            spool = SpoolFolders(Path(first["spool"]["fast"]), Path(first["spool"]["large"]))
+            spool = SpoolFolders.from_json(first["spool"])
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._listen, tasks.cancel_scope)

@@ -109,7 +109,7 @@ class _Place:
             "job": self._mission.job.model_dump(mode="json"),
             "folder": str(self._mission.folder),
             "identity": self._mission.identity,
-            "spool": {"fast": str(spool.fast), "large": str(spool.large)},
+            "spool": spool.to_json(),
         }
 
     async def _handle(self, message: Mapping[str, Any]) -> None:

@@ -94,7 +94,7 @@ def _measure_large(folder: Path, rounds: int, megabytes: int, files: int) -> Non
 
 async def _fetch_all(urls: Sequence[str], folder: Path) -> float:
     """Seconds to fetch all, without the pipeline around it."""
-    spool = Spool(SpoolFolders(folder, folder), ByteBudget(1 << 30), ByteBudget(1 << 30))
+    spool = Spool(SpoolFolders(folder, folder, 1 << 30), ByteBudget(1 << 30), ByteBudget(1 << 30))
     begin = time.monotonic()
     async with HttpFetcher().open(FetchContext(spool, DOWNLOADS)) as fetch:
         from asyncv2d.types import Row

@@ -47,7 +47,9 @@ def fetcher(kind: str, **settings: Any) -> Fetcher:
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     """A spool that shows what is left in it."""
-    return Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(1 << 30), ByteBudget(1 << 30))
+    return Spool(
+        SpoolFolders(tmp_path, tmp_path, 1 << 30), ByteBudget(1 << 30), ByteBudget(1 << 30)
+    )
 
 
 async def fetch(spool: Spool, url: str, kind: str = "http", **settings: Any) -> Fetched:

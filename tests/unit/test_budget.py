@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncv2d.budget import ByteBudget
+from asyncv2d.budget import ByteBudget, Lease
 from asyncv2d.deadline import Deadline
+from asyncv2d.overdraft import Overdraft
 
 LIMIT = 100
 
@@ -79,6 +82,29 @@ async def test_the_oldest_row_s_room_is_no_other_row_s() -> None:
         picture.close()
         sound.close()
     assert served == ["oldest", "other"]
+
+
+@pytest.mark.anyio
+async def test_one_process_exceeds_its_budget_at_a_time(tmp_path: Path) -> None:
+    """Another waits until that one is back within its own."""
+    one, other = (ByteBudget(LIMIT, Overdraft(tmp_path / "overdraft")) for _ in range(2))
+    large = await one.lease(3 * LIMIT)
+    second = list[Lease]()
+
+    async def ask() -> None:
+        second.append(await other.lease(2 * LIMIT))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            small = await other.lease(LIMIT)  # its own share is its own
+            small.close()
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            assert second == []
+            large.shrink(2 * LIMIT)
+        assert [lease.size for lease in second] == [2 * LIMIT]
+    for lease in (large, *second):
+        lease.close()
 
 
 class _Downloads:

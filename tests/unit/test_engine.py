@@ -60,7 +60,7 @@ async def test_files_that_are_stored_as_they_came_take_no_worker(
 ) -> None:
     """Where nothing is made of videos, a good one costs no call to another process."""
     config, rows = build({}), _rows([video, str(tmp_path / "gone.mp4")])
-    folders = SpoolFolders(tmp_path, tmp_path)
+    folders = SpoolFolders(tmp_path, tmp_path, 1 << 30)
     async with (
         open_engine(config, config.plan(), folders, save_caption=False) as engine,
         engine.pipeline.run(_one_by_one(rows)) as outcomes,
@@ -81,7 +81,7 @@ async def test_what_is_no_plain_video_is_looked_at_by_a_worker(
     server.videos = {"good.mkv": film + void, "cut.mkv": film[:-1000], "text.mkv": b"no video"}
     urls = [server.url(f"ok/{name}") for name in server.videos]
     config = build(ONE_WORKER)
-    folders = SpoolFolders(tmp_path, tmp_path)
+    folders = SpoolFolders(tmp_path, tmp_path, 1 << 30)
     async with (
         open_engine(config, config.plan(), folders, save_caption=False) as engine,
         engine.pipeline.run(_one_by_one(_rows(urls))) as outcomes,

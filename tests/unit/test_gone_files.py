@@ -101,7 +101,7 @@ class Work:
         with anyio.fail_after(60):
             async with (
                 open_engine(
-                    job.built, job.plan, SpoolFolders(spool, spool), save_caption=False
+                    job.built, job.plan, SpoolFolders(spool, spool, 1 << 30), save_caption=False
                 ) as engine,
                 run_shards(
                     self._without(engine, after), site, source, drain=control.drain, watch=watch

@@ -32,7 +32,7 @@ SIZE = 40 * INLINE_BYTES
 @pytest.fixture
 def folders(tmp_path: Path) -> SpoolFolders:
     """Where bodies lie."""
-    folders = SpoolFolders(tmp_path / "fast", tmp_path / "large")
+    folders = SpoolFolders(tmp_path / "fast", tmp_path / "large", 1 << 30)
     folders.fast.mkdir()
     folders.large.mkdir()
     return folders

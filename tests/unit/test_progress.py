@@ -64,7 +64,7 @@ async def test_of_an_engine(tmp_path: Path) -> None:
     """A real engine's state has all that is added up and shown."""
     config = build({"distribution": {"workers": 1, "downloads": 6}})
     async with open_engine(
-        config, config.plan(), SpoolFolders(tmp_path, tmp_path), save_caption=False
+        config, config.plan(), SpoolFolders(tmp_path, tmp_path, 1 << 30), save_caption=False
     ) as engine:
         found = snapshot(engine)
     assert [stage["name"] for stage in found["stages"]] == ["fetch", "subsample"]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     """A spool in which a body may count three mebibytes."""
-    folders = SpoolFolders(tmp_path / "fast", tmp_path / "large")
+    folders = SpoolFolders(tmp_path / "fast", tmp_path / "large", 1 << 30)
     folders.fast.mkdir()
     folders.large.mkdir()
     return Spool(folders, ByteBudget(24 << 20), ByteBudget(100 << 20))
@@ -118,7 +118,9 @@ async def test_no_more_lies_in_memory_than_a_body_may_have(spool: Spool, inline_
 
 async def test_a_wait_for_the_disk_that_is_given_up(tmp_path: Path) -> None:
     """The body keeps what it has, and goes on where it was; no room is lost."""
-    spool = Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(8 << 20), ByteBudget(4 << 20))
+    spool = Spool(
+        SpoolFolders(tmp_path, tmp_path, 1 << 30), ByteBudget(8 << 20), ByteBudget(4 << 20)
+    )
     others = await spool.disk.lease(4 << 20)
     async with spool.body() as body:
         await body.write(b"a" * 600_000)
@@ -160,7 +162,7 @@ async def test_what_can_never_fit_is_too_large(spool: Spool) -> None:
 async def test_a_body_may_be_larger_than_its_loops_share(tmp_path: Path) -> None:
     """The oldest one may, for the disk has the room; what comes with it waits."""
     disk = ByteBudget(1 << 18)
-    folders = SpoolFolders(tmp_path, tmp_path)
+    folders = SpoolFolders(tmp_path, tmp_path, 1 << 30)
     spool = Spool(folders, ByteBudget(1 << 16), disk, largest=1 << 20)
     async with spool.body() as body:
         if not body.fits(1 << 19):
@@ -173,7 +175,9 @@ async def test_a_body_may_be_larger_than_its_loops_share(tmp_path: Path) -> None
 
 async def test_a_body_without_end_is_too_large(tmp_path: Path) -> None:
     """It would fill the disk, of which others need some."""
-    spool = Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(1 << 16), ByteBudget(1 << 20))
+    spool = Spool(
+        SpoolFolders(tmp_path, tmp_path, 1 << 30), ByteBudget(1 << 16), ByteBudget(1 << 20)
+    )
 
     async def write_for_ever() -> None:
         async with spool.body() as body:
@@ -233,7 +237,7 @@ async def test_cancelled_while_waiting(spool: Spool) -> None:
 async def test_a_full_disk_ends_the_run(tmp_path: Path) -> None:
     """No row is blamed for a temporary folder that cannot be written to."""
     folder, budget = tmp_path / "gone", ByteBudget(80 * INLINE_BYTES)
-    gone = Spool(SpoolFolders(folder, folder), budget, ByteBudget(1))
+    gone = Spool(SpoolFolders(folder, folder, 1 << 30), budget, ByteBudget(1))
     async with gone.body() as body:
         await body.write(b"x" * 2 * INLINE_BYTES)
         with pytest.raises(RunError, match="cannot keep downloads: No such file"):

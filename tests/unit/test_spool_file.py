@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     """A spool with little room."""
-    return Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(100), ByteBudget(1000))
+    return Spool(SpoolFolders(tmp_path, tmp_path, 1 << 30), ByteBudget(100), ByteBudget(1000))
 
 
 async def test_a_body(spool: Spool) -> None:

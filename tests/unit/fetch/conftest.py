@@ -28,7 +28,9 @@ class Downloads:
     """Short ways to download, which check that nothing is left behind."""
 
     def __init__(self, folder: Path) -> None:
-        self.spool = Spool(SpoolFolders(folder, folder), ByteBudget(1 << 30), ByteBudget(1 << 30))
+        self.spool = Spool(
+            SpoolFolders(folder, folder, 1 << 30), ByteBudget(1 << 30), ByteBudget(1 << 30)
+        )
 
     @asynccontextmanager
     async def client(

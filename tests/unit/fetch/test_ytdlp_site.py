@@ -331,7 +331,9 @@ def site(files: Path) -> Iterator[Site]:
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     """A spool that shows what is left in it."""
-    return Spool(SpoolFolders(tmp_path, tmp_path), ByteBudget(1 << 30), ByteBudget(1 << 30))
+    return Spool(
+        SpoolFolders(tmp_path, tmp_path, 1 << 30), ByteBudget(1 << 30), ByteBudget(1 << 30)
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -150,8 +150,9 @@ class Host:
         """How long to leave a host alone that did well, and may have failed about one file.
 
         One that wants to be left alone for long is asked for others of its files first, one after
-        the other: the rows of all of them are at stake. And where the answers after such pauses are good ones, time and again, a
-        further failure pauses its row alone; but too many requests (429) are about no file.
+        the other: the rows of all of them are at stake. And where the answers after such pauses are
+        good ones, time and again, a further failure pauses its row alone; but too many requests
+        (429) are about no file.
         """
         if pause_s > self.limits.patience_s:
             enough = _TWICE if error.cause is Cause.HTTP_429 else _IN_A_ROW
