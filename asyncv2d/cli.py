@@ -14,8 +14,7 @@ from asyncv2d.request import Request, one_table
 from asyncv2d.types import RunError
 
 if TYPE_CHECKING:
-    from asyncv2d.job import Job
-    from asyncv2d.nursery import Nursery
+    from asyncv2d.nursery_start import Begun
 
 _CANCELLED = 130
 _ANY_TABLE = "urls.csv"  # stands in where a plan is asked for without a table
@@ -110,6 +109,7 @@ def _with_job(action: Callable[[Request], int], *, table: str | None = None) -> 
     """
 
     def command(
+        context: typer.Context,
         urls: UrlArgument = None,
         url_list: UrlOption = None,
         config: Config = "default",
@@ -135,7 +135,7 @@ def _with_job(action: Callable[[Request], int], *, table: str | None = None) -> 
         arguments = {name: value for name, value in locals().items() if name in _NAMES}
         with _errors_as_lines():
             arguments["url_list"] = one_table(urls, url_list, table)
-            raise typer.Exit(action(Request(arguments, config, override or [])))
+            raise typer.Exit(action(Request(arguments, config, override or [], context.obj)))
 
     command.__doc__ = action.__doc__
     return command
@@ -170,23 +170,14 @@ def _download(request: Request) -> int:
 
 
 async def _download_async(request: Request) -> int:
-    """Begin with what loop processes import: that goes on while the arguments are looked at."""
-    if request.streams:
-        return await _run(request.job(), None)
-    from asyncv2d.nursery import LOOP, Nursery
-
-    nursery = Nursery(LOOP)
-    try:
-        await nursery.begin()
-        return await _run(request.job(), nursery)
-    finally:
-        await nursery.close()
-
-
-async def _run(job: Job, nursery: Nursery | None) -> int:
     from asyncv2d.display import display
     from asyncv2d.run import run_job_async
 
+    job, nursery = request.job(), None
+    if request.begun is not None:
+        from asyncv2d.nursery import Nursery
+
+        nursery = Nursery(request.begun.kind, begun=request.begun)
     with display(outcomes=sys.stderr if job.writes_stdout else sys.stdout) as watcher:
         summary = await run_job_async(job, watcher, nursery)
     for line in summary.lines():
@@ -281,6 +272,10 @@ def _errors_as_lines() -> Iterator[None]:
         raise typer.Exit(_CANCELLED) from None
 
 
-def main() -> None:
-    """Run the program."""
-    sys.exit(app())
+def main(begun: Begun | None = None) -> None:
+    """Run the program. ``begun`` is what loop processes are forked from, for a download."""
+    try:
+        sys.exit(app(obj=begun))
+    finally:
+        if begun is not None:
+            begun.end()

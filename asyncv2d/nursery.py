@@ -7,67 +7,26 @@ import os
 import pickle
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from typing import BinaryIO
+from contextlib import suppress
 
 import anyio
+from anyio import to_thread
 
 from asyncv2d.child import Child
 from asyncv2d.nursery_main import (
     BORN,
     DEAD,
-    DIES_WITH_PARENT,
     FORK,
     KILL,
     LENGTH,
     NEWS,
     ORDER,
-    PREPARES,
     READY,
 )
+from asyncv2d.nursery_start import Begun, Kind, begin
 
-# numpy would start a thread for each core, in every process, for linear algebra that nobody does.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What the processes of a nursery run: the ``main`` of ``module``.
-
-    ``prepares``: its ``prepare`` is called before they are forked.
-    With ``dies_with_parent`` they are killed when the process ends that had them started; else they
-    see that their standard input ends. ``own_session`` keeps Ctrl-C in the terminal from them.
-    ``keeps_stderr``: what they say there can be read, and does not go where this process's does.
-    """
-
-    module: str
-    dies_with_parent: bool
-    own_session: bool
-    keeps_stderr: bool
-    prepares: bool = False
-
-    @property
-    def words(self) -> list[str]:
-        """The arguments of the process that others are forked from."""
-        words = [self.module]
-        words += [DIES_WITH_PARENT] if self.dies_with_parent else []
-        return [*words, PREPARES] if self.prepares else words
-
-
-WORKER = Kind("asyncv2d.worker_main", dies_with_parent=True, own_session=False, keeps_stderr=True)
-LOOP = Kind(
-    "asyncv2d.launch.loop",
-    dies_with_parent=False,
-    own_session=True,
-    keeps_stderr=False,
-    prepares=True,
-)
 _START_DEADLINE_S = 60.0
 
 
@@ -78,19 +37,21 @@ class StartError(Exception):
 class Nursery:
     """Starts processes of one kind, all of which would first call ``warm_up``.
 
-    The process that they are forked from is started with the first, or by ``begin``, and anew where
-    it has died; they die with it.
+    The process that they are forked from has ``begun``, or is started with the first of them, and
+    anew where it has died; they die with it.
     """
 
-    def __init__(self, kind: Kind, warm_up: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        warm_up: Callable[[], object] | None = None,
+        begun: Begun | None = None,
+    ) -> None:
         self._kind = kind
         self._warm_up = pickle.dumps(warm_up)
-        self._beginning = anyio.Lock()
+        self._begun = begun
+        self._opening = anyio.Lock()
         self._line: _Line | None = None
-
-    async def begin(self) -> None:
-        """Start the process that others are forked from, without waiting until it is ready."""
-        await self._open_line()
 
     async def start(self) -> Child:
         """Start a process. Raises StartError."""
@@ -106,43 +67,49 @@ class Nursery:
     async def close(self) -> None:
         """Start no more. Those that were started have to have ended, or will see to it."""
         line, self._line = self._line, None
+        begun, self._begun = self._begun, None
         if line is not None:
             await line.close()
+        if begun is not None:
+            begun.end()
 
     async def _open_line(self) -> _Line:
-        async with self._beginning:
+        async with self._opening:
             if self._line is not None and self._line.is_cut:
                 await self.close()
             if self._line is None:
-                self._line = await _dial(self._kind, self._warm_up)
+                begun, self._begun = self._begun or begin(self._kind), None
+                self._line = _Line(begun)
+                await self._line.say_first(self._warm_up)
             return self._line
 
 
 class _Line:
     """The connection to the process that others are forked from."""
 
-    def __init__(
-        self,
-        kind: Kind,
-        process: anyio.abc.Process,
-        ours: socket.socket,
-        said: BinaryIO | None,
-    ) -> None:
-        self._kind = kind
-        self._process = process
-        self._socket = ours
-        self._said = said
+    def __init__(self, begun: Begun) -> None:
+        self._kind = begun.kind
+        self._process = begun.process
+        self._socket = begun.line
+        self._said = begun.said
         self._words = ""
         self._news = b""
         self._ready, self._cut = anyio.Event(), anyio.Event()
         self._unborn = deque[_Birth]()
         self._children: dict[int, Child] = {}
-        asyncio.get_running_loop().add_reader(ours, self._hear)
+        self._socket.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._socket, self._hear)
 
     @property
     def is_cut(self) -> bool:
         """Whether that process is gone."""
         return self._cut.is_set()
+
+    async def say_first(self, warm_up: bytes) -> None:
+        """What every process would have to call first."""
+        message = LENGTH.pack(len(warm_up)) + warm_up
+        with anyio.CancelScope(shield=True), suppress(BrokenPipeError, ConnectionResetError):
+            await asyncio.get_running_loop().sock_sendall(self._socket, message)
 
     async def is_ready(self) -> None:
         """Wait until that process can fork, or has died."""
@@ -172,14 +139,13 @@ class _Line:
         """Hang up, and wait until that process has ended."""
         with anyio.CancelScope(shield=True):
             self._hang_up()
-            await self._process.aclose()
             await self._last_words()  # somebody may still ask for them
             if self._said is not None:
                 self._said.close()
 
     def _hang_up(self) -> None:
         """End that process, and with it what it forked and has not ended."""
-        if self._process.returncode is None:
+        if self._process.poll() is None:
             self._process.kill()
         self._lose()
 
@@ -241,7 +207,7 @@ class _Line:
         self._children.clear()
 
     async def _last_words(self) -> str:
-        code = await self._process.wait()
+        code = await to_thread.run_sync(self._process.wait)
         if not self._words:
             self._words = f"it ended with code {code}"
             if self._said is not None:
@@ -259,26 +225,3 @@ class _Birth:
         self.is_wanted = True
         self.failure: str | None = None
         self.over = anyio.Event()
-
-
-async def _dial(kind: Kind, warm_up: bytes) -> _Line:
-    # -u: what it prints before it dies arrives. -P: files in the user's folder are not imported.
-    command = [sys.executable, "-u", "-P", "-m", "asyncv2d.nursery_main", *kind.words]
-    with anyio.CancelScope(shield=True), ExitStack() as stack:  # half a start could not be undone
-        ours, theirs = map(stack.enter_context, socket.socketpair())
-        said = stack.enter_context(tempfile.TemporaryFile()) if kind.keeps_stderr else None
-        process = await anyio.open_process(
-            command,
-            stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            env={**_ENVIRONMENT, **os.environ},
-            start_new_session=kind.own_session,
-        )
-        theirs.close()
-        ours.setblocking(False)
-        with suppress(BrokenPipeError, ConnectionResetError):  # the line will say that it has died
-            message = LENGTH.pack(len(warm_up)) + warm_up
-            await asyncio.get_running_loop().sock_sendall(ours, message)
-        stack.pop_all()
-    return _Line(kind, process, ours, said)

@@ -11,6 +11,7 @@ from asyncv2d.types import UserError
 
 if TYPE_CHECKING:
     from asyncv2d.job import Job
+    from asyncv2d.nursery_start import Begun
 
 
 def one_table(positional: str | None, option: str | None, default: str | None) -> Any:
@@ -26,16 +27,12 @@ def one_table(positional: str | None, option: str | None, default: str | None) -
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user typed."""
+    """What the user typed; ``begun`` is what loop processes can be forked from, if it is there."""
 
     arguments: dict[str, Any]
     config: str
     overrides: Sequence[str]
-
-    @property
-    def streams(self) -> bool:
-        """Whether rows come from stdin or samples go to stdout."""
-        return "-" in (self.arguments["url_list"], self.arguments["output_folder"])
+    begun: Begun | None = None
 
     def job(self) -> Job:
         """The checked job; to import what that takes is a good part of a short run."""

@@ -19,7 +19,8 @@ from anyio import to_thread
 from asyncv2d.job import Job
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
 from asyncv2d.launch.processes import ProcessesLauncher
-from asyncv2d.nursery import LOOP, Nursery
+from asyncv2d.nursery import Nursery
+from asyncv2d.nursery_start import LOOP
 from asyncv2d.output import output_folder
 from asyncv2d.published import published, published_rows, retried
 from asyncv2d.report import Summary

@@ -19,7 +19,8 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from asyncv2d.child import Child
 from asyncv2d.deadline import waiting
-from asyncv2d.nursery import WORKER, Nursery, StartError
+from asyncv2d.nursery import Nursery, StartError
+from asyncv2d.nursery_start import WORKER
 from asyncv2d.types import RunError
 from asyncv2d.worker_main import LENGTH
 

@@ -16,7 +16,8 @@ from anyio import to_thread
 from asyncv2d import child as child_module
 from asyncv2d import nursery as nursery_module
 from asyncv2d.child import Child
-from asyncv2d.nursery import LOOP, WORKER, Kind, Nursery, StartError
+from asyncv2d.nursery import Nursery, StartError
+from asyncv2d.nursery_start import LOOP, WORKER, Kind
 from asyncv2d.workers import WorkerDiedError, open_pool
 
 pytestmark = pytest.mark.anyio
