@@ -43,6 +43,7 @@ def main() -> None:
 
     Where an argument says so, its ``prepare`` is called beforehand.
     """
+    gc.disable()  # looking for garbage in what is shared would copy it
     for stop in _STOPS:
         signal.signal(stop, signal.SIG_IGN)  # whoever started this decides
     if DIES_WITH_PARENT in sys.argv[2:]:
@@ -52,9 +53,9 @@ def main() -> None:
     if PREPARES in sys.argv[2:]:
         module.prepare()
     _warm_up(orders)
-    gc.collect()
-    gc.freeze()  # looking for garbage in it would copy what is shared
+    gc.freeze()
     if _Nursery(orders).forks():
+        gc.enable()
         _be_called(module.__name__.rpartition(".")[2])
         module.main()
 
@@ -111,7 +112,7 @@ class _Nursery:
                     os.read(self._woken, 1024)
                     self._reap()
                     continue
-                order, fds, _, _ = socket.recv_fds(self._orders, ORDER.size, MOST_FDS)
+                order, fds = self._listen()
                 if not order:
                     self._say_goodbye()
                     return False
@@ -120,6 +121,13 @@ class _Nursery:
                     self._kill(pid)
                 elif self._fork(fds):
                     return True
+
+    def _listen(self) -> tuple[bytes, Sequence[int]]:
+        """The next order; none where the parent is gone."""
+        try:
+            return socket.recv_fds(self._orders, ORDER.size, MOST_FDS)[:2]
+        except ConnectionResetError:
+            return b"", ()
 
     def _fork(self, fds: Sequence[int]) -> bool:
         nursery, code = os.getpid(), 0
@@ -174,7 +182,7 @@ class _Nursery:
     def _tell(self, kind: bytes, pid: int = 0, code: int = 0) -> None:
         try:
             self._orders.sendall(NEWS.pack(kind, pid, code))
-        except BrokenPipeError:  # the parent is gone, which the next order says, too
+        except (BrokenPipeError, ConnectionResetError):  # of which ``_listen`` will hear
             return
 
     def _say_goodbye(self) -> None:
