@@ -140,7 +140,7 @@ async def _feed(rows: AsyncIterable[Row], send: _Send, drain: anyio.Event) -> No
             iterator = aiter(rows)
             try:
                 async for row in iterator:
-                    await send.send(Ok(row, row))
+                    await _hand_on(send, Ok(row, row))
             finally:
                 with anyio.CancelScope(shield=True):
                     if isinstance(iterator, AsyncGenerator):

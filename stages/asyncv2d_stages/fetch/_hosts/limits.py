@@ -71,8 +71,9 @@ class Hosts:
         """
         host = self._host(place)
         try:
-            async with asyncio.timeout(within_s):
-                await self._wait(host, holds=within_s is not None)
+            if not self._starts_at_once(host):
+                async with asyncio.timeout(within_s):
+                    await self._wait(host, holds=within_s is not None)
         except TimeoutError:
             raise NoTurnError from None
         except HostGivenUpError:
@@ -92,13 +93,18 @@ class Hosts:
         self._used[place] = host
         return host
 
-    async def _wait(self, host: Host, *, holds: bool) -> None:
+    def _starts_at_once(self, host: Host) -> bool:
+        """Whether the host may be asked right now; then it counts as asked."""
         now = _now()
-        if host.is_given_up and not host.may_start(now):
+        may_start = host.may_start(now)
+        if host.is_given_up and not may_start:
             raise host.given_up()
-        if not host.waiting and host.may_start(now):
-            host.start(now)
-            return
+        if host.waiting or not may_start:
+            return False
+        host.start(now)
+        return True
+
+    async def _wait(self, host: Host, *, holds: bool) -> None:
         turn = asyncio.get_running_loop().create_future()
         host.waiting.append(turn)
         self._settle(host)
