@@ -36,6 +36,7 @@ _MOST_CHANNELS = 7
 _NO_PALETTE = b"\xff\xff"
 _MOST_BOXES = 1000  # beside each other: more are there to keep readers busy
 _LARGEST_MOOV = 8 << 20
+_FEW = 64  # numbers, which Python adds up faster than numpy begins to
 _HEADER = struct.Struct(">I4s")
 _LONG = struct.Struct(">Q")
 _TWO = struct.Struct(">II")
@@ -195,6 +196,8 @@ def _check_samples(table: _Boxes, size: int, *, may_be_empty: bool) -> None:
 
 
 def _sum(numbers: _Numbers) -> int:
+    if len(numbers) <= _FEW:
+        return sum(numbers.tolist())
     return int(numbers.sum(dtype=np.int64))
 
 
