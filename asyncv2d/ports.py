@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
+    Any,
     BinaryIO,
     ClassVar,
     Protocol,
@@ -149,6 +150,7 @@ class FetchContext:
     ``folder`` makes folders in the spool. ``workers`` starts so many processes, each of which calls
     a function first. ``wants`` is what the job can use of a row (nothing: its metadata alone), and
     ``share`` this process's part of what the job may do in a time. ``pauses`` are told to all.
+    ``shared`` is what fetchers here keep together, under names of their own.
     """
 
     spool: Spool
@@ -158,6 +160,7 @@ class FetchContext:
     wants: frozenset[Modality] = frozenset({"video", "audio"})
     share: float = 1.0
     pauses: Pauses = field(default_factory=Pauses)
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 Fetch = Callable[[Row], Awaitable[Fetched]]

@@ -18,7 +18,7 @@ from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._hosts.host import SILENT, HostGivenUpError
 from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
 from asyncv2d_stages.fetch._http.consent import product_token
-from asyncv2d_stages.fetch._http.proxy import ProxyDownError, ProxyHealth, wait_for_proxy
+from asyncv2d_stages.fetch._http.proxy import Outages, ProxyDownError, ProxyHealth, proxy_health
 from asyncv2d_stages.fetch._http.session import user_agent
 from asyncv2d_stages.fetch._http.urls import target
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
@@ -71,7 +71,8 @@ class YtdlpFetcher(HttpFetcher):
                 )
             )
             hosts = Hosts(limits(self, context))
-            proxy = ProxyHealth(options.further.get("proxy"), self.host_patience, self.timeout)
+            its_own = self.model_copy(update={"proxy": options.further.get("proxy")})
+            proxy = proxy_health(its_own, context)
             yield _Pages(self, args, context, client, hosts, processes, proxy).fetch
 
 
@@ -178,7 +179,7 @@ class _Pages:
             objects = _objects(error)
             if objects:
                 self._sites.objected(site, error, began)
-            if not error.cause.worth_retrying or attempts > self._settings.retries:
+            if not self._may_pass(error) or attempts > self._settings.retries:
                 raise
         _drop(media)
         if not objects:  # else the site's pause is longer
@@ -187,12 +188,13 @@ class _Pages:
 
     async def _take_by_proxy(self, url: str, site: str, media: dict[Modality, Body]) -> Found:
         """The same, as often as it takes to come through a proxy that is away for a while."""
+        outages = Outages()
         while True:
             try:
                 return await self._take(url, site, media)
-            except ProxyDownError:
+            except ProxyDownError as error:
                 _drop(media)
-                await wait_for_proxy()
+                await outages.wait(error)
 
     async def _take(self, url: str, site: str, media: dict[Modality, Body]) -> Found:
         """Find the video, and download what only yt-dlp can."""
@@ -204,10 +206,11 @@ class _Pages:
             for form in found.forms:
                 if form.pieces is not None:
                     await self._client.check_robots(form.url, from_local=found.is_local)
+                    began = anyio.current_time()
                     try:
                         media[form.modality] = await self._pieces(process, form, url)
                     except ItemError as error:
-                        await self._judge_proxy(error, url)
+                        await self._judge_proxy(error, url, began)
                         raise
         return found
 
@@ -216,24 +219,29 @@ class _Pages:
         try:
             found = await self._look(process, url)
         except ItemError as error:
-            await self._judge_proxy(error, url)
+            await self._judge_proxy(error, url, turn.asked_at)
             if error.cause in SILENT:
                 turn.failed(error, None)
             else:
                 _did_answer(turn)
             raise
-        await self._proxy.answered(200, target(url))
+        await self._proxy.answered(200, target(url), turn.asked_at)
         _did_answer(turn)
         return found
 
-    async def _judge_proxy(self, error: ItemError, url: str) -> None:
+    async def _judge_proxy(self, error: ItemError, url: str, asked_at: float) -> None:
         """Raises ProxyDownError or RunError where the proxy failed, and not the site."""
         if error.facts.get("proxy_refused"):
-            raise self._proxy.refusal() from error
-        if (status := error.facts.get("http_status")) is not None:
-            await self._proxy.answered(status, target(url))
+            await self._proxy.refused(error)
+        elif (status := error.facts.get("http_status")) is not None:
+            await self._proxy.answered(status, target(url), asked_at)
         else:
-            await self._proxy.hear(error, is_silence=error.cause in (*SILENT, Cause.DNS))
+            await self._proxy.hear(error, error, asked_at)
+
+    def _may_pass(self, error: ItemError) -> bool:
+        is_refused = "proxy_refused" in error.facts
+        is_refused |= self._proxy.may_be_refused(error.facts.get("http_status"))
+        return is_refused or error.cause.worth_retrying
 
     async def _look(self, process: Process, url: str) -> Found:
         limit = self._args.extract_timeout

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,61 +12,14 @@ import pytest
 
 from asyncv2d.types import Cause, ItemError, RunError, UserError
 from asyncv2d_stages.fetch._http import proxy as http_proxy
+from asyncv2d_stages.fetch.http import HttpFetcher
+from tests.unit.fetch.proxies import Proxy, listening
 
 if TYPE_CHECKING:
     from tests.conftest import Server
     from tests.unit.fetch.conftest import Downloads, Names
 
 pytestmark = pytest.mark.anyio
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-class Proxy:
-    """A proxy that leads every host to one server."""
-
-    def __init__(self, server: Server) -> None:
-        self.port = int(server.address.rpartition(":")[2])
-        self.asked: list[str] = []
-
-    async def http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Forward one request as it is."""
-        head = await reader.readuntil(b"\r\n\r\n")
-        self.asked.append(head.split()[1].decode())
-        head = head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-        _, path = self.asked[-1].removeprefix("http://").split("/", 1)
-        line = f"GET /{path} HTTP/1.1\r\n".encode()
-        await self._forward(line + head.partition(b"\r\n")[2], writer)
-
-    async def socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Speak SOCKS 5, then forward one request."""
-        _, methods = await reader.readexactly(2)
-        await reader.readexactly(methods)
-        writer.write(b"\5\0")
-        _, _, _, kind = await reader.readexactly(4)
-        assert kind == 3  # a name, not an address
-        name = await reader.readexactly((await reader.readexactly(1))[0])
-        (port,) = struct.unpack("!H", await reader.readexactly(2))
-        self.asked.append(f"{name.decode()}:{port}")
-        writer.write(b"\5\0\0\1" + socket.inet_aton("127.0.0.1") + struct.pack("!H", port))
-        head = await reader.readuntil(b"\r\n\r\n")
-        head = head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-        await self._forward(head, writer)
-
-    async def _forward(self, request: bytes, writer: asyncio.StreamWriter) -> None:
-        answer, onward = await asyncio.open_connection("127.0.0.1", self.port)
-        onward.write(request)
-        writer.write(await answer.read())
-        for end in (onward, writer):
-            end.close()
-            await end.wait_closed()
-
-
-@asynccontextmanager
-async def listening(handler: Handler) -> AsyncIterator[str]:
-    """The address at which ``handler`` takes connections."""
-    server = await asyncio.start_server(handler, "127.0.0.1", 0)
-    async with server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def test_http(
@@ -259,5 +209,6 @@ async def test_a_proxy_that_is_gone_for_a_while(
 @pytest.mark.parametrize("proxy", [None, "", "127.0.0.1:1"])
 async def test_no_proxy_that_could_be_looked_at(proxy: str | None) -> None:
     """Is none whose fault anything could be: yt-dlp takes more than URLs."""
-    health = http_proxy.ProxyHealth(proxy, 0.0, 1.0)
-    await health.hear(ConnectionError(), is_silence=True)
+    settings = HttpFetcher().model_copy(update={"proxy": proxy})
+    error = ItemError(Cause.CONNECT, "nobody is there")
+    await http_proxy.ProxyHealth(settings).hear(error, error, 0.0)

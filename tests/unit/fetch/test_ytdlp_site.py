@@ -815,23 +815,50 @@ class TestProxies:
             with pytest.raises(RunError, match="wants another user or password"):
                 await outcomes(spool, [page], proxy=through)
 
-    async def test_one_that_stays_away(self, spool: Spool) -> None:
-        """Ends the run, too."""
+    @pytest.mark.parametrize("has_rules", [False, True])
+    async def test_one_that_stays_away(self, spool: Spool, *, has_rules: bool) -> None:
+        """Ends the run, too, whatever is asked for first."""
         page, through = "http://films.example.com/video", "http://127.0.0.1:1"
         with pytest.raises(RunError, match=r"has not been reached for 0\.1 s"):
-            await outcomes(spool, [page], proxy=through, host_patience=0.1)
+            await outcomes(
+                spool, [page], proxy=through, host_patience=0.1, respect_robots_txt=has_rules
+            )
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    async def test_a_pool_of_which_one_refuses(self, spool: Spool, scheme: str) -> None:
+        """Is asked again: the row does not fail of it, and the run does not end."""
+        asked: list[str] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            method, url, *_ = (await reader.readuntil(b"\r\n\r\n")).decode().split()
+            asked.append(url)
+            if asked.count(url) == 1 and "films.example.com" in url:
+                status = 407
+            else:  # of a page, that there is none
+                status = 404 if method == "GET" else 502
+            writer.write(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            through = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            page = f"{scheme}://films.example.com/video"
+            (error,) = await outcomes(spool, [page], proxy=through, retries=1)
+        assert isinstance(error, ItemError)
+        assert error.cause is (Cause.HTTP_404 if scheme == "http" else Cause.CONNECT)
+        assert error.attempts == 2
 
     async def test_one_that_comes_back(
         self, files: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Is waited for, which costs no attempt."""
         is_missed = anyio.Event()
+        wait_for_proxy = proxy.wait_for_proxy
 
         async def wait() -> None:
             is_missed.set()
-            await proxy.wait_for_proxy()
+            await wait_for_proxy()
 
-        monkeypatch.setattr(ytdlp, "wait_for_proxy", wait)
+        monkeypatch.setattr(proxy, "wait_for_proxy", wait)
         away, back = Site(files), Site(files)
         away.start()
         through = away.address

@@ -63,7 +63,8 @@ def foreseen() -> tuple[type[Exception], ...]:
     # Only there where it is used, and its errors are of no common kind.
     socks = sys.modules.get("aiohttp_socks")
     names = ("ProxyError", "ProxyConnectionError", "ProxyTimeoutError")
-    further = () if socks is None else tuple(getattr(socks, name) for name in names)
+    # One that hangs up in the middle of its greeting is an EOFError.
+    further = () if socks is None else (EOFError, *(getattr(socks, name) for name in names))
     return (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError, OSError, *further)
 
 
@@ -85,6 +86,8 @@ def explained(error: Exception, status: int | None) -> ItemError:
         raise RunError(_TOO_MANY_FILES) from error
     # Some of aiohttp's errors hold all that had come.
     text = redacted(" ".join(str(error)[:_LONGEST_TEXT].split())) or type(error).__name__
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its text names the proxy, not the host
+        text = f"the proxy says HTTP {error.status} {redacted(error.message[:_LONGEST_TEXT])}"
     # A connection that broke after the answer began left the body cut off.
     broken = Cause.CONNECT if status is None else Cause.TRUNCATED
     causes: list[tuple[type[Exception] | tuple[type[Exception], ...], Cause]] = [

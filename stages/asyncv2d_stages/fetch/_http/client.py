@@ -22,7 +22,7 @@ from asyncv2d_stages.fetch._hosts.way import Way
 from asyncv2d_stages.fetch._http.consent import product_token
 from asyncv2d_stages.fetch._http.cookies import Cookies, read_cookies
 from asyncv2d_stages.fetch._http.exchange import Call, Exchange, NoRoom
-from asyncv2d_stages.fetch._http.proxy import ProxyDownError, wait_for_proxy
+from asyncv2d_stages.fetch._http.proxy import Outages, ProxyDownError, ProxyHealth, proxy_health
 from asyncv2d_stages.fetch._http.robots import Robots
 from asyncv2d_stages.fetch._http.session import family, open_session, proxy_host, user_agent
 from asyncv2d_stages.fetch._http.small import SmallFiles
@@ -47,14 +47,15 @@ async def open_client(settings: HttpFetcher, context: FetchContext) -> AsyncIter
         hosts = Hosts(limits(settings, context), context.pauses.tell)
         context.pauses.listen(hosts.pause)
         slots = Slots(context.concurrency)
-        exchange = Exchange(settings, session, hosts, context.concurrency)
+        proxy = proxy_health(settings, context)
+        exchange = Exchange(settings, session, hosts, proxy, context.concurrency)
         way = Way(policy, None if settings.proxy else lookup)
         robots = None
         if settings.respect_robots_txt:
-            small = SmallFiles(settings, session, hosts, slots, way)
+            small = SmallFiles(settings, session, hosts, slots, way, proxy)
             robots = Robots(product_token(user_agent(settings)), small.read)
         try:
-            yield Client(settings, context, exchange, hosts, slots, way, robots)
+            yield Client(settings, context, exchange, hosts, slots, way, robots, proxy)
         finally:
             if robots is not None:
                 await robots.close()
@@ -84,6 +85,7 @@ class Client:
         slots: Slots,
         way: Way,
         robots: Robots | None,
+        proxy: ProxyHealth,
     ) -> None:
         self._settings = settings
         self._spool = context.spool
@@ -93,6 +95,7 @@ class Client:
         self._slots = slots
         self._way = way
         self._robots = robots
+        self._proxy = proxy
         self._own_cookies = read_cookies(settings.cookies)
 
     async def download(
@@ -116,7 +119,7 @@ class Client:
                 except ItemError as error:
                     last = _with_attempts(error, attempt)
                     failures += not transfer.came_on_since(before)
-                    if not _may_pass(error) or failures > self._settings.retries:
+                    if not self._may_pass(error) or failures > self._settings.retries:
                         raise
                 else:
                     return blob, {**facts, "attempts": attempt}
@@ -130,6 +133,12 @@ class Client:
             wanted = target(url)
             await self._way.check(wanted, from_local=from_local)
             await self._ask_robots(wanted)
+
+    def _may_pass(self, error: ItemError) -> bool:
+        if isinstance(error, UnresolvedError) and error.is_final:
+            return False
+        status = error.facts.get("http_status")
+        return error.cause.worth_retrying or self._proxy.may_be_refused(status)
 
     async def _back_off(self, attempts: int, transfer: Transfer, error: ItemError | None) -> None:
         """Wait before the next attempt, and for as long as the server asks to, within patience."""
@@ -172,6 +181,7 @@ class Client:
 
     async def _visit(self, call: Call, transfer: Transfer) -> Target | None:
         """Make the request when it is its turn, and again when there is room for its body."""
+        outages = Outages()
         while True:
             # What holds a part of a body gives its room back if its turn does not come soon.
             holds = transfer.body is not None
@@ -185,18 +195,12 @@ class Client:
             except NoTurnError:
                 await transfer.drop()
                 continue
-            except ProxyDownError:
-                await wait_for_proxy()
+            except ProxyDownError as error:
+                await outages.wait(error)
                 continue
             if not isinstance(answer, NoRoom):
                 return answer
             await body.reserve(answer.size)
-
-
-def _may_pass(error: ItemError) -> bool:
-    if isinstance(error, UnresolvedError) and error.is_final:
-        return False
-    return error.cause.worth_retrying
 
 
 def _with_attempts(error: ItemError, attempts: int) -> ItemError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._hosts.dns import UnresolvedError
 from asyncv2d_stages.fetch._hosts.host import SILENT
 from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
 from asyncv2d_stages.fetch._http.body import (
@@ -90,6 +91,7 @@ class Exchange:
         settings: HttpFetcher,
         session: aiohttp.ClientSession,
         hosts: Hosts,
+        proxy: ProxyHealth,
         concurrency: int,
     ) -> None:
         self._settings = settings
@@ -103,7 +105,7 @@ class Exchange:
         # aiohttp's own deadlines begin anew with each answer that is none yet, such as 100.
         begin_s = sum(min(limit, settings.timeout) for limit in before)
         self._head_s = begin_s + wait_s + LOOK_EVERY_S
-        self._proxy = ProxyHealth(settings.proxy, settings.host_patience, wait_s)
+        self._proxy = proxy
         self._watch = BodyWatch(self._stall_s)
         self._kept: deque[float] = deque()
         self._most_kept = max(_LEAST_KEPT, concurrency)
@@ -123,20 +125,22 @@ class Exchange:
                 )
                 async with head, request as response:
                     head.reschedule(None)
-                    await self._proxy.answered(response.status, call.target)
                     transfer.status = response.status
+                    await self._proxy.answered(response.status, call.target, begin)
                     _hear(response, turn)
                     answer = await self._take(call, response, transfer)
                     turn.done()
                     return answer
         except ItemError as error:
+            if isinstance(error, UnresolvedError):  # with a proxy, the name is the proxy's
+                await self._proxy.hear(error, error, begin)
             error.facts.setdefault("http_status", transfer.status)
             if not isinstance(error, _BusyError):
                 turn.done()
             raise
         except foreseen() as error:
             failure = explained(error, transfer.status)
-            await self._proxy.hear(error, is_silence=failure.cause in SILENT)
+            await self._proxy.hear(error, failure, begin)
             if head.expired():
                 failure.detail = f"no answer began within {self._head_s:g} s"
             if failure.cause in SILENT and not is_nonsense(error):

@@ -1,37 +1,95 @@
-"""Whether the proxy can be reached: if not, that is no fault of any row."""
+"""Whether the proxy can be reached: if not, that is no fault of any row.
+
+A request that stays without an answer may be the server's fault or the proxy's. So the proxy is
+asked for a name that nobody has, which it must answer itself. One that gives no answer to that may
+be one that says nothing of what it cannot reach: it is asked for what it served last. Where that
+stays without an answer too, and so do all that were asked meanwhile, the proxy is away: its rows
+wait, and when nothing has been served for longer than the patience, the run ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from typing import NoReturn
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
-import anyio
-
 from asyncv2d.deadline import waiting
+from asyncv2d.ports import FetchContext
 from asyncv2d.redact import redacted
-from asyncv2d.types import RunError
+from asyncv2d.types import Cause, ItemError, RunError
+from asyncv2d_stages.fetch._hosts.host import SILENT
+from asyncv2d_stages.fetch._http.proxy_look import (
+    ANSWERED,
+    REFUSED,
+    ask_through,
+    is_answer,
+    is_refusal,
+    is_unreached,
+)
 from asyncv2d_stages.fetch._http.urls import Target
 
-_REFUSED = 407
-_AUTH = "authentication"
+if TYPE_CHECKING:
+    from asyncv2d_stages.fetch.http import HttpFetcher
+
 _PAUSE_S = 1.0
-# A name that nobody has: what is said to a request for it, the proxy says itself.
 _NOBODY = "http://asyncv2d.invalid/"
 _TIMES = 3
+_REMEMBERED = 3  # servers, of which not all may be gone at once
+_MOST_OUTAGES = 3  # that a row sits through: one in more of them may be about the row itself
 _LONGEST_ANSWER_S = 15.0
-_SOCKS_PORT = 1080
+_SCHEMES = ("http", "https", "socks4", "socks5", "socks5h")
+_DOUBTFUL = frozenset((*SILENT, Cause.DNS, Cause.TLS, Cause.TRUNCATED))
 
 
 class ProxyDownError(Exception):
-    """The proxy cannot be reached just now."""
+    """The proxy is away just now.
+
+    ``failure`` is what that looked like to the row, ``since`` tells one outage from another.
+    """
+
+    def __init__(self, failure: ItemError, since: float) -> None:
+        super().__init__()
+        self.failure = failure
+        self.since = since
+
+
+class Outages:
+    """Those that one row has to sit through."""
+
+    def __init__(self) -> None:
+        self._seen: set[float] = set()
+
+    async def wait(self, error: ProxyDownError) -> None:
+        """The pause before the next try; raises the failure of a row for which that has no end."""
+        self._seen.add(error.since)
+        if len(self._seen) > _MOST_OUTAGES:
+            raise error.failure from None
+        await wait_for_proxy()
 
 
 async def wait_for_proxy() -> None:
     """The pause after a ProxyDownError."""
     with waiting():
         await asyncio.sleep(_PAUSE_S)
+
+
+@dataclass(slots=True)
+class _Outage:
+    """When it began, and the last time at which the proxy was found to be away."""
+
+    began: float
+    until: float
+    is_over: bool = False
+
+
+def proxy_health(settings: HttpFetcher, context: FetchContext) -> ProxyHealth:
+    """The health of the settings' proxy: one for all fetchers here that go through it."""
+    key = f"proxy {settings.proxy}"
+    health: ProxyHealth = context.shared.setdefault(key, ProxyHealth(settings))
+    return health
 
 
 class ProxyHealth:
@@ -41,119 +99,160 @@ class ProxyHealth:
     which proxies do that fails its own row alone.
     """
 
-    def __init__(self, proxy: str | None, patience_s: float, answer_s: float) -> None:
-        self._proxy = proxy or None
-        self._patience_s = patience_s
-        self._answer_s = min(answer_s, _LONGEST_ANSWER_S)
-        self._down_since: float | None = None
-        self._is_http = proxy is not None and urlsplit(proxy).scheme in ("http", "https")
+    def __init__(self, settings: HttpFetcher) -> None:
+        scheme = urlsplit(settings.proxy or "").scheme
+        self._settings = settings
+        # Yt-dlp takes more than URLs, which cannot be asked here.
+        self._is_used = scheme in _SCHEMES
+        self._is_http = scheme in ("http", "https")
+        wait_s = settings.answer_timeout or settings.timeout
+        self._answer_s = min(wait_s, _LONGEST_ANSWER_S)
+        self._outage: _Outage | None = None
+        self._proved_at = -1.0
+        self._served: OrderedDict[str, None] = OrderedDict()
+        self._is_mute = False
         self._looking = asyncio.Lock()
-        self._looked_at = -1.0
+        self._looked_at = self._asked_others_at = -1.0
         self._said: int | None = None
-        self._was_silent = self._is_mute = False
 
-    async def answered(self, status: int, asked: Target) -> None:
-        """An answer came through it, or from it. Raises RunError where it refuses to serve."""
-        self._down_since = None
-        self._is_mute |= self._was_silent
+    async def answered(self, status: int, asked: Target, asked_at: float) -> None:
+        """An answer came through it, or from it, to what was asked then.
+
+        Raises RunError or ProxyDownError where it refuses to serve.
+        """
+        if not self._is_used:
+            return
         # What comes through a tunnel is the server's.
-        may_be_its_own = status == _REFUSED and self._is_http and asked.scheme == "http"
-        if may_be_its_own and await self._refuses():
-            raise self.refusal()
+        if status == REFUSED and self._is_http and asked.scheme == "http":
+            await self.refused(ItemError(Cause.HTTP_4XX, f"HTTP {status}", http_status=status))
+            return
+        self._serves(asked_at)
+        if status < 500:
+            self._served[asked.origin] = None
+            self._served.move_to_end(asked.origin)
+            if len(self._served) > _REMEMBERED:
+                self._served.popitem(last=False)
 
-    async def _refuses(self) -> bool:
-        """Whether it does so time and again: of a pool of proxies one may."""
+    def may_be_refused(self, status: object) -> bool:
+        """Whether one of many proxies behind one name may have said this: worth another try."""
+        return self._is_http and status == REFUSED
+
+    async def refused(self, failure: ItemError) -> None:
+        """It wants another user or password: of a pool of proxies one may.
+
+        Raises RunError where it never did otherwise, ProxyDownError where it does so to all now.
+        """
         for _ in range(_TIMES):
-            if await self._look() != _REFUSED:
-                return False
-        return True
+            if await self._look() != REFUSED:
+                return
+        if not self._served:
+            raise self._refusal() from failure
+        self._missed(failure, is_refused=True)
 
-    async def hear(self, error: Exception, *, is_silence: bool) -> None:
-        """Take what a request raised; ``is_silence``: no answer came, or it broke off.
+    async def hear(self, error: Exception, failure: ItemError, asked_at: float) -> None:
+        """Take what a request of then raised, and what that is taken for.
 
         Raises ProxyDownError where that is the proxy's doing, and RunError where it has been away
         for longer than the patience, or refuses to serve.
         """
-        if self._proxy is None:
+        if not self._is_used:
             return
-        if _is_refusal(error):
-            raise self.refusal() from error
-        if isinstance(error, _of_proxies()) or (is_silence and not await self._is_well()):
-            self._missed(error)
+        if is_refusal(error):
+            await self.refused(failure)
+        elif is_answer(error):
+            self._serves(asked_at)
+        elif is_unreached(error):
+            self._missed(failure)
+        elif failure.cause in _DOUBTFUL:
+            await self._doubt(failure, asked_at)
 
-    async def _is_well(self) -> bool:
-        """Whether it answers now; of a socks proxy no more is known than that somebody is there."""
-        if self._is_http:
-            is_silent = await self._look() is None
-            # One that serves others and says nothing itself cannot be told from one that is gone.
-            self._was_silent = is_silent
-            return self._is_mute or not is_silent
-        proxy = urlsplit(self._proxy or "")
-        if proxy.hostname is None:  # yt-dlp takes more than URLs
-            return True
-        try:
-            with anyio.fail_after(self._answer_s):
-                stream = await anyio.connect_tcp(proxy.hostname, proxy.port or _SOCKS_PORT)
-        except (OSError, TimeoutError):
-            return False
-        await stream.aclose()
-        return True
+    async def _doubt(self, failure: ItemError, asked_at: float) -> None:
+        if self._outage is not None and asked_at <= self._outage.until:
+            raise ProxyDownError(failure, self._outage.began)
+        said = await self._look()
+        if said in (None, REFUSED):
+            self._missed(failure, is_refused=said == REFUSED)
 
-    def _missed(self, error: Exception) -> NoReturn:
-        now = asyncio.get_running_loop().time()
-        if self._down_since is None:
-            self._down_since = now
-        if now - self._down_since > self._patience_s:
-            raise RunError(
-                f"reading.proxy: {redacted(self._proxy or '')} has not been reached for"
-                f" {self._patience_s:g} s; what is finished is kept: run the same command again"
-            ) from error
-        raise ProxyDownError from error
+    def _serves(self, asked_at: float) -> None:
+        """What was asked then is no proof that it did not go away since."""
+        self._proved_at = max(self._proved_at, asked_at)
+        if self._outage is not None and asked_at > self._outage.began:
+            self._outage.is_over = True
+
+    def _missed(self, failure: ItemError, *, is_refused: bool = False) -> NoReturn:
+        now = _now()
+        if self._outage is None or self._outage.is_over:
+            self._outage = _Outage(now, now)
+        self._outage.until = now
+        if now - self._outage.began > self._settings.host_patience:
+            raise (self._refusal() if is_refused else self._absence()) from failure
+        raise ProxyDownError(failure, self._outage.began) from failure
 
     async def _look(self) -> int | None:
-        """The status with which it answers what only it can answer; None if it does not."""
-        asked_at = asyncio.get_running_loop().time()
-        async with self._looking:
-            if self._looked_at < asked_at:  # else somebody asked meanwhile
-                self._looked_at = asyncio.get_running_loop().time()
-                self._said = await self._ask()
-            return self._said
+        """The status of an answer through it now; None if there is none."""
+        asked_at = _now()
+        with waiting():
+            async with self._looking:
+                if self._looked_at < asked_at:  # else somebody looked meanwhile
+                    began = _now()
+                    said = await self._ask_any()
+                    if said is None and self._proved_at > began:
+                        said = ANSWERED
+                    if said not in (None, REFUSED):
+                        self._serves(began)
+                    self._looked_at, self._said = began, said
+                return self._said
 
-    async def _ask(self) -> int | None:
-        import aiohttp
-
-        timeout = aiohttp.ClientTimeout(total=self._answer_s)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(_NOBODY, proxy=self._proxy, allow_redirects=False) as response,
-            ):
-                return response.status
-        except (aiohttp.ClientError, OSError, TimeoutError):
+    async def _ask_any(self) -> int | None:
+        """What the proxy says itself, or else through it those who answered last."""
+        if self._is_mute and (said := await self._ask_others()) is not None:
+            return said
+        if (said := await self._ask([_NOBODY])) is not None:
+            self._is_mute = False
+            return said
+        if self._is_mute:  # they were asked
             return None
+        said = await self._ask_others()
+        self._is_mute = said is not None
+        return said
 
-    def refusal(self) -> RunError:
-        """The end of a run whose proxy refuses to serve."""
+    async def _ask_others(self) -> int | None:
+        """The same of servers, which must not be asked all the time."""
+        if not self._served:
+            return None
+        await asyncio.sleep(self._asked_others_at + _PAUSE_S - _now())
+        self._asked_others_at = _now()
+        return await self._ask([f"{origin}/robots.txt" for origin in self._served])
+
+    async def _ask(self, urls: Iterable[str]) -> int | None:
+        """The first status that comes."""
+        asked = [
+            asyncio.ensure_future(ask_through(self._settings, url, self._answer_s)) for url in urls
+        ]
+        try:
+            for answer in asyncio.as_completed(asked):
+                if (said := await answer) is not None:
+                    return said
+            return None
+        finally:
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    def _absence(self) -> RunError:
         return RunError(
-            f"reading.proxy: {redacted(self._proxy or '')} refuses to serve: it wants another user"
-            " or password in its URL; what is finished is kept: run the same command again"
+            f"reading.proxy: {redacted(self._settings.proxy or '')} has not been reached for"
+            f" {self._settings.host_patience:g} s; what is finished is kept: run the same command"
+            " again"
+        )
+
+    def _refusal(self) -> RunError:
+        return RunError(
+            f"reading.proxy: {redacted(self._settings.proxy or '')} refuses to serve: it wants"
+            " another user or password in its URL; what is finished is kept: run the same command"
+            " again"
         )
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Whether the proxy wants other credentials, which is no fault of any row."""
-    import aiohttp
-
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return error.status == _REFUSED
-    socks = sys.modules.get("aiohttp_socks")
-    # Its errors have no codes.
-    return socks is not None and isinstance(error, socks.ProxyError) and _AUTH in str(error).lower()
-
-
-def _of_proxies() -> tuple[type[Exception], ...]:
-    import aiohttp
-
-    socks = sys.modules.get("aiohttp_socks")  # only there where it is used
-    further = () if socks is None else (socks.ProxyConnectionError,)
-    return (aiohttp.ClientProxyConnectionError, *further)
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from asyncv2d.types import Cause, ItemError, UserError
+from asyncv2d.types import Cause, ItemError, RunError, UserError
 from asyncv2d_stages.fetch._hosts.answers import Answers
 from asyncv2d_stages.fetch._http.causes import of_status
 from asyncv2d_stages.fetch._http.urls import Target, target
@@ -26,10 +26,12 @@ class Rules:
     """A host's rules, or why there are none."""
 
     parsed: Any = None
-    error: ItemError | None = None
+    error: ItemError | RunError | None = None
 
     def check(self, url: str, agent: str) -> float:
         """The seconds between two requests. Raises ItemError (opted_out) if none is allowed."""
+        if isinstance(self.error, RunError):
+            raise RunError(*self.error.problems)
         if self.error is not None:
             raise ItemError(self.error.cause, self.error.detail, **self.error.facts)
         if self.parsed is None:
@@ -73,6 +75,8 @@ class Robots:
             if error.cause in (Cause.CORRUPT, Cause.TRUNCATED):  # it came, packed in some way
                 error.detail = f"the host's robots.txt cannot be read: {error.detail}"
             return Rules(error=error), UNSURE_FOR_S
+        except RunError as error:  # for all who wait, of whom there may be none any more
+            return Rules(error=error), 0.0
 
     async def close(self) -> None:
         """Give up what is being asked."""
