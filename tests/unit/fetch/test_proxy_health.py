@@ -232,6 +232,28 @@ async def test_a_silence_of_a_short_outage(server: Server, downloads: Downloads)
         has_come.set()
 
 
+@pytest.mark.parametrize("was_there", [False, True])
+async def test_one_that_comes_back_while_it_is_looked_at(
+    server: Server, downloads: Downloads, *, was_there: bool
+) -> None:
+    """Was away, and not the server: the row is asked for again without counting that."""
+    asked: list[str] = []
+
+    async def say(url: str) -> bytes | None:
+        asked.append(url)
+        is_lost = url == _GOOD and asked.count(url) <= 2
+        is_lost |= url == _NOBODY and asked.count(url) == 1
+        return _NONSENSE if is_lost else None
+
+    async with (
+        listening(MoodyProxy(server, say).http) as address,
+        downloads.client(proxy=f"http://{address}", retries=0) as client,
+    ):
+        if was_there:
+            await get(client, "http://near.example/ok/short.mp4")
+        assert (await get(client))["attempts"] == 1
+
+
 async def test_two_short_outages(server: Server, downloads: Downloads) -> None:
     """Are not one long one: that all was well in between is seen by the look at the proxy."""
     looks = 0
@@ -241,7 +263,7 @@ async def test_two_short_outages(server: Server, downloads: Downloads) -> None:
         if url != _NOBODY:
             return _NONSENSE
         looks += 1
-        return _NONSENSE if looks % 2 else None
+        return _NONSENSE if looks % 3 == 1 else None
 
     async with (
         listening(MoodyProxy(server, say).http) as address,
@@ -250,7 +272,7 @@ async def test_two_short_outages(server: Server, downloads: Downloads) -> None:
         for _ in range(2):
             with pytest.raises(ItemError):
                 await client.download(_GONE)
-    assert looks == 4
+    assert looks == 6
 
 
 @pytest.mark.parametrize("has_rules", [False, True])

@@ -78,7 +78,7 @@ async def wait_for_proxy() -> None:
 
 @dataclass(slots=True)
 class _Outage:
-    """When it began, and the last time at which the proxy was found to be away."""
+    """When it began, and until when the proxy may have been away."""
 
     began: float
     until: float
@@ -167,17 +167,19 @@ class ProxyHealth:
             await self._doubt(failure, asked_at)
 
     async def _doubt(self, failure: ItemError, asked_at: float) -> None:
-        if self._outage is not None and asked_at <= self._outage.until:
-            raise ProxyDownError(failure, self._outage.began)
         said = await self._look()
         if said in (None, REFUSED):
             self._missed(failure, is_refused=said == REFUSED)
+        # What was sent while it was away is lost, though it may be there again.
+        if self._outage is not None and asked_at <= self._outage.until:
+            raise ProxyDownError(failure, self._outage.began)
 
     def _serves(self, asked_at: float) -> None:
         """What was asked then is no proof that it did not go away since."""
         self._proved_at = max(self._proved_at, asked_at)
-        if self._outage is not None and asked_at > self._outage.began:
-            self._outage.is_over = True
+        outage = self._outage
+        if outage is not None and not outage.is_over and asked_at > outage.began:
+            outage.until, outage.is_over = max(outage.until, asked_at), True
 
     def _missed(self, failure: ItemError, *, is_refused: bool = False) -> NoReturn:
         now = _now()
@@ -210,11 +212,12 @@ class ProxyHealth:
         if (said := await self._ask([_NOBODY])) is not None:
             self._is_mute = False
             return said
-        if self._is_mute:  # they were asked
+        if self._is_mute or not self._served:
             return None
-        said = await self._ask_others()
-        self._is_mute = said is not None
-        return said
+        said, again = await asyncio.gather(self._ask_others(), self._ask([_NOBODY]))
+        # If it speaks again, it was away a moment ago.
+        self._is_mute = said is not None and again is None
+        return said if self._is_mute else None
 
     async def _ask_others(self) -> int | None:
         """The same of servers, which must not be asked all the time."""
