@@ -21,6 +21,7 @@ class Proxy:
     def __init__(self, server: Server) -> None:
         self.port = int(server.address.rpartition(":")[2])
         self.asked: list[str] = []
+        self.knows: str | None = None  # the only host that it speaks of; else all of them
 
     async def http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one request as it is."""
@@ -41,6 +42,9 @@ class Proxy:
         name = await reader.readexactly((await reader.readexactly(1))[0])
         (port,) = struct.unpack("!H", await reader.readexactly(2))
         self.asked.append(f"{name.decode()}:{port}")
+        if self.knows not in (None, name.decode()):
+            await _close(writer)
+            return
         writer.write(b"\5\0\0\1" + socket.inet_aton("127.0.0.1") + struct.pack("!H", port))
         head = await reader.readuntil(b"\r\n\r\n")
         head = head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from asyncv2d_stages.fetch._http.client import Client
     from tests.conftest import Server
-    from tests.unit.fetch.conftest import Downloads
+    from tests.unit.fetch.conftest import Downloads, Names
 
 pytestmark = pytest.mark.anyio
 
@@ -146,6 +146,27 @@ async def test_the_last_row_of_one_that_is_mute(
     assert caught.value.cause is (Cause.TIMEOUT if is_silent else Cause.CONNECT)
     assert caught.value.attempts == 2
     assert "http://far.example/robots.txt" in proxy.asked
+
+
+async def test_the_last_row_of_a_mute_socks_proxy(server: Server, downloads: Downloads) -> None:
+    """Fails alone, too."""
+    proxy = Proxy(server)
+    proxy.knows = "far.example"
+    async with (
+        listening(proxy.socks) as address,
+        downloads.client(proxy=f"socks5://{address}", retries=0, host_patience=0.05) as client,
+    ):
+        await get(client)
+        with pytest.raises(ItemError) as caught:
+            await client.download(_GONE)
+    assert caught.value.cause is Cause.CONNECT
+
+
+async def test_one_whose_name_is_unknown(downloads: Downloads, names: Names) -> None:
+    """Is not there: no row's host is."""
+    async with downloads.client(proxy="http://proxy.example:3128", host_patience=0.05) as client:
+        with pytest.raises(RunError, match="has not been reached"):
+            await client.download(_GOOD)
 
 
 async def test_what_one_fetcher_was_served(server: Server, downloads: Downloads) -> None:

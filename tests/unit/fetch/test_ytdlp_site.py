@@ -35,6 +35,7 @@ from asyncv2d_stages.fetch._ytdlp.choice import Choice, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp.worker import Form, fetch_pieces, prepare
 from asyncv2d_stages.fetch.ytdlp import YtdlpFetcher
+from tests.unit.fetch.proxies import Handler, be_silent, hang_up, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -823,6 +824,20 @@ class TestProxies:
             await outcomes(
                 spool, [page], proxy=through, host_patience=0.1, respect_robots_txt=has_rules
             )
+
+    @pytest.mark.parametrize("handler", [hang_up, be_silent])
+    @pytest.mark.parametrize("kind", ["http", "socks5h"])
+    async def test_one_that_says_nothing(self, spool: Spool, kind: str, handler: Handler) -> None:
+        """Is none, though somebody is there."""
+        async with listening(handler) as address:
+            with pytest.raises(RunError, match="has not been reached"):
+                await outcomes(
+                    spool,
+                    ["http://films.example.com/video"],
+                    proxy=f"{kind}://{address}",
+                    host_patience=0.1,
+                    timeout=0.5,
+                )
 
     @pytest.mark.parametrize("scheme", ["http", "https"])
     async def test_a_pool_of_which_one_refuses(self, spool: Spool, scheme: str) -> None:

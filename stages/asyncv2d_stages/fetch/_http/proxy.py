@@ -214,9 +214,9 @@ class ProxyHealth:
             return said
         if self._is_mute or not self._served:
             return None
-        said, again = await asyncio.gather(self._ask_others(), self._ask([_NOBODY]))
-        # If it speaks again, it was away a moment ago.
-        self._is_mute = said is not None and again is None
+        said = await self._ask_others()
+        # If it speaks now, it was away a moment ago.
+        self._is_mute = said is not None and await self._ask([_NOBODY]) is None
         return said if self._is_mute else None
 
     async def _ask_others(self) -> int | None:
