@@ -1,4 +1,4 @@
-"""Takes files out of S3, Google Cloud Storage, Azure, SFTP and all else that fsspec reaches."""
+"""Takes files out of S3, Google Cloud Storage, Azure, FTP, SFTP and all else fsspec reaches."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from asyncv2d.deadline import waiting
 from asyncv2d.ports import BodyWriter, Fetch, FetchContext, Settings
 from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
 from asyncv2d_stages.fetch import _backoff
+from asyncv2d_stages.fetch._ftp.client import open_client
 from asyncv2d_stages.fetch._hosts.host import SILENT
 from asyncv2d_stages.fetch._hosts.safety import (
     Policy,
@@ -38,7 +39,7 @@ _OTHERS = frozenset(
     {"box", "dbfs", "dropbox", "ftp", "gdrive", "hdfs", "lakefs", "memory", "root", "sftp", "smb"}
     | {"ssh"}
 )
-_WITH_HOST = frozenset({"ftp", "hdfs", "root", "sftp", "smb", "ssh"})
+_WITH_HOST = frozenset({"hdfs", "root", "sftp", "smb", "ssh"})
 _BY_ADDRESS = _WITH_HOST - {"hdfs", "root"}  # these two name further servers themselves
 # Other fetchers' schemes; and those that lead to files of this machine, or to further URLs: lists
 # of URLs come from strangers. The last two are HTTP, whose drivers follow redirects anywhere.
@@ -67,6 +68,20 @@ class RemoteFetcher(Settings):
     """Further attempts after a failure that may pass."""
     max_bytes: int | None = Field(default=None, gt=0)
     """Largest body accepted; null: no limit."""
+    dns_timeout: float = Field(default=15, gt=0)
+    """FTP: seconds in which a host name has to be resolved; at most ``timeout``."""
+    connect_timeout: float = Field(default=20, gt=0)
+    """FTP: seconds in which a connection has to be made; at most ``timeout``."""
+    answer_timeout: float | None = Field(default=None, gt=0)
+    """FTP: seconds in which an answer has to come; null: ``timeout``."""
+    stall_timeout: float | None = Field(default=None, gt=0)
+    """FTP: seconds without a byte after which a file is given up; null: ``timeout``."""
+    per_host: float | None = Field(default=None, gt=0)
+    """FTP: files a second from one host; null: no fixed rate."""
+    host_connections: int | None = Field(default=None, gt=0)
+    """FTP: most files at a time from one host; null: as many as it does well with."""
+    host_patience: float = Field(default=60, gt=0)
+    """FTP: seconds that rows wait for a host that fails or takes no more connections."""
     private_addresses: PrivateAddresses = "auto"
     """Addresses of this network: ``auto``: only for rows that plainly name them."""
 
@@ -78,8 +93,15 @@ class RemoteFetcher(Settings):
 
     @asynccontextmanager
     async def open(self, context: FetchContext) -> AsyncIterator[Fetch]:
-        """Nothing to open: drivers are made when they are needed, and keep their connections."""
-        yield _Files(self, context).fetch
+        """Drivers are made when they are needed, and keep their connections."""
+        files = _Files(self, context)
+        async with open_client(self, context) as ftp:
+
+            async def fetch(row: Row) -> Fetched:
+                # fsspec's driver asks for whole folders, and its threads cannot be ended.
+                return await (ftp if _scheme(row.url) == "ftp" else files).fetch(row)
+
+            yield fetch
 
 
 class _Files:
@@ -105,7 +127,7 @@ class _Files:
             attempts += 1
 
     async def _attempt(self, url: str) -> Blob:
-        scheme = url.partition("://")[0].lower()
+        scheme = _scheme(url)
         if scheme not in self._schemes or _is_chained(url, scheme):
             raise ItemError(Cause.BAD_URL, "not a URL of one file in a store")
         calls = _Calls(url, self._settings, self._places, self._threads)
@@ -231,6 +253,10 @@ def _open(
     return file, size if isinstance(size, int) else None
 
 
+def _scheme(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
 def _is_chained(url: str, scheme: str) -> bool:
     """Whether fsspec would take it for several URLs, one inside the other."""
     try:
@@ -252,8 +278,6 @@ def _client_arguments(scheme: str, timeout: float) -> dict[str, Any]:
     if scheme in ("s3", "s3a"):
         limits = {"connect_timeout": timeout, "read_timeout": timeout}
         return {"config_kwargs": {**limits, "retries": {"total_max_attempts": 1}}}
-    if scheme == "ftp":
-        return {"timeout": timeout}
     if scheme in ("sftp", "ssh"):
         return {"timeout": timeout, "banner_timeout": timeout}
     return {}

@@ -1,0 +1,61 @@
+"""What a server's replies mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from asyncv2d.redact import redacted, without_user
+from asyncv2d.types import Cause, ItemError
+
+_LONGEST_TEXT = 300
+_LOGIN_REFUSED = (430, 530, 532)
+_NO_SUCH_FILE = (550, 553)
+_PASSING = {425: Cause.CONNECT, 426: Cause.TRUNCATED, 434: Cause.CONNECT}
+# Some servers refuse the login where others say that they take no more connections (421).
+_CROWDED = re.compile(r"(?i)\b(?:too many|maximum)\b.{0,40}\b(?:connection|client|user)s?\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's answer to a command."""
+
+    code: int
+    text: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether what was asked is done."""
+        return 200 <= self.code < 300
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the server has too many connections, or is about to go down."""
+        return self.code == 421 or (self.code == 530 and _CROWDED.search(self.text) is not None)
+
+
+class BusyError(ItemError):
+    """The server takes no more connections now; ``serves_others`` if it did take some."""
+
+    serves_others = False
+
+
+def refusal(reply: Reply, url: str) -> ItemError:
+    """The error of a reply that is not what was hoped for; without the password in ``url``."""
+    said = " ".join(reply.text.split())
+    detail = without_user(redacted(f"FTP {reply.code} {said}"), url)[:_LONGEST_TEXT]
+    if reply.is_busy:
+        return BusyError(Cause.HTTP_429, detail)
+    return ItemError(_cause(reply.code), detail)
+
+
+def _cause(code: int) -> Cause:
+    if code in _LOGIN_REFUSED:
+        return Cause.HTTP_403
+    if code in _NO_SUCH_FILE:
+        return Cause.NOT_FOUND
+    if code >= 500:
+        return Cause.HTTP_4XX
+    if code >= 400:
+        return _PASSING.get(code, Cause.HTTP_5XX)
+    return Cause.CONNECT  # no answer to what was asked
