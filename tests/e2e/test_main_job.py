@@ -363,32 +363,20 @@ def test_killed_workers_cost_nothing(job: Job, server: Server, until: Until) -> 
     job.dataset().assert_equals(job.dataset("undisturbed"))
 
 
-def test_a_killed_loop_process_is_replaced(job: Job, server: Server, until: Until) -> None:
-    """The shards of a killed loop process are done again; the dataset is the same."""
+@pytest.mark.parametrize("victim", ["loop", "nursery"])
+def test_a_killed_loop_process_is_replaced(
+    job: Job, server: Server, until: Until, victim: str
+) -> None:
+    """Its shards are done again, also where what it was forked from takes it along."""
     job.rows([*many(server, 5), server.url("hold/one-scene.mp4")])
     run = job.start(**SHARDED)
     until(lambda: server.count("hold/one-scene.mp4"))
     (loop,) = loops_below(run.pid)
-    below = processes_below(loop)
-    os.kill(loop, signal.SIGKILL)
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
-    server.release("hold/one-scene.mp4")
-    assert run.code == 0, run.err
-    assert "another one takes its place" in run.err
-    assert job.start("undisturbed", **SHARDED).code == 0
-    job.dataset().assert_equals(job.dataset("undisturbed"))
-
-
-def test_a_killed_nursery_is_replaced(job: Job, server: Server, until: Until) -> None:
-    """Loop processes die with what they were forked from, and others take their places."""
-    job.rows([*many(server, 5), server.url("hold/one-scene.mp4")])
-    run = job.start(**SHARDED)
-    until(lambda: server.count("hold/one-scene.mp4"))
-    (loop,) = loops_below(run.pid)
-    below = processes_below(run.pid)
-    (nursery,) = [pid for pid in below if loop in processes_below(pid)]
-    os.kill(nursery, signal.SIGKILL)
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
+    (nursery,) = [pid for pid in processes_below(run.pid) if loop in processes_below(pid)]
+    killed = {"loop": loop, "nursery": nursery}[victim]
+    gone = [killed, *processes_below(killed)]
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in gone))
     server.release("hold/one-scene.mp4")
     assert run.code == 0, run.err
     assert "another one takes its place" in run.err

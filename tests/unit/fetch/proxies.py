@@ -25,7 +25,10 @@ class Proxy:
 
     async def http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one request as it is."""
-        head = await reader.readuntil(b"\r\n\r\n")
+        await self.forward(await reader.readuntil(b"\r\n\r\n"), writer)
+
+    async def forward(self, head: bytes, writer: asyncio.StreamWriter) -> None:
+        """Forward a request that was read already."""
         self.asked.append(head.split()[1].decode())
         head = head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         _, path = self.asked[-1].removeprefix("http://").split("/", 1)

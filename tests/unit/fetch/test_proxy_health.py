@@ -126,9 +126,7 @@ async def test_the_last_row_of_one_that_is_mute(
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if b"far.example" in head:
-            again = asyncio.StreamReader()
-            again.feed_data(head)
-            await proxy.http(again, writer)
+            await proxy.forward(head, writer)
         else:
             if is_silent:
                 await reader.read()
