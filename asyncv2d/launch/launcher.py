@@ -111,6 +111,11 @@ class ShardQueue:
             self._control.report(report)
         self._tell_change()
 
+    def put_back(self, shard: int) -> None:
+        """A shard that was taken was not begun; that is no failure of it."""
+        self._again.append(self._in_hand.pop(shard))
+        self._tell_change()
+
     def _tell_change(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()

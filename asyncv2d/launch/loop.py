@@ -102,6 +102,7 @@ class LoopProcess:
     async def _listen(self, scope: anyio.CancelScope) -> None:
         async for message in self._incoming:
             if "shard" in message:
+                await self._say({"begun": message["shard"]["id"]})
                 await self._give.send(ShardSpec(**message["shard"]))
             elif "end" in message:
                 await self._give.send(None)

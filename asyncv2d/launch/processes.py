@@ -57,6 +57,7 @@ class _Place:
         self._places = places
         self._process: Child | None = None
         self._in_hand: set[int] = set()
+        self._begun: set[int] = set()
         self._has_asked = False
         self._deaths = 0
 
@@ -67,13 +68,20 @@ class _Place:
             if code == 0:
                 return
             self._deaths += 1
-            reason = f"its loop process ended with code {code}"
-            for shard in list(self._in_hand):
-                self._in_hand.discard(shard)
-                await self._shards.done({"shard": shard, "error": reason})
+            await self._return_shards(f"its loop process ended with code {code}")
             if self._deaths >= _MAX_DEATHS_IN_A_ROW:
                 raise RunError(f"loop processes keep dying: the last one ended with code {code}")
             self._control.log(f"a loop process ended with code {code}; another one takes its place")
+
+    async def _return_shards(self, reason: str) -> None:
+        """The loop process ended: what it had in hand is for others to do."""
+        while self._in_hand:
+            shard = self._in_hand.pop()
+            if shard in self._begun:
+                await self._shards.done({"shard": shard, "error": reason})
+            else:  # it was given to a process that was dead, or died of something else
+                self._shards.put_back(shard)
+        self._begun.clear()
 
     async def _run_one(self) -> int:
         try:
@@ -116,7 +124,10 @@ class _Place:
         if "report" in message:
             self._deaths = 0
             self._in_hand.discard(message["report"]["shard"])
+            self._begun.discard(message["report"]["shard"])
             await self._shards.done(message["report"])
+        elif "begun" in message:
+            self._begun.add(message["begun"])
         elif "progress" in message:
             self._states[self._number] = message["progress"]
             self._control.progress(merged(self._states.values()))

@@ -3,8 +3,9 @@
 launcher → loop: the job first, then ``{"shard": …}`` or ``{"end": true}`` for each ``want``, and
 ``{"drain": true}`` and ``{"pause": …}`` at any time after that. The launcher's end of the pipe
 closing means: cancel.
-loop → launcher: ``{"want": true}``, ``{"report": …}``, ``{"progress": …}``, ``{"error": …}``,
-``{"pause": …}``, which is for all other loops, and ``{"outcome": …}`` where these are wanted.
+loop → launcher: ``{"want": true}``, ``{"begun": …}`` for each shard that arrives,
+``{"report": …}``, ``{"progress": …}``, ``{"error": …}``, ``{"pause": …}``, which is for all other
+loops, and ``{"outcome": …}`` where these are wanted.
 """
 
 from __future__ import annotations

@@ -384,6 +384,22 @@ def test_a_killed_loop_process_is_replaced(
     job.dataset().assert_equals(job.dataset("undisturbed"))
 
 
+def test_loops_that_die_together(job: Job, server: Server, until: Until) -> None:
+    """A shard that one of them gave back is not lost with the next, which was dead already."""
+    held = "hold/one-scene.mp4"
+    job.rows([server.url(f"{held}?row={row}") for row in range(12)])
+    run = job.start(storage__number_sample_per_shard=1, distribution__loops=2)
+    until(lambda: len(loops_below(run.pid)) == 2 and server.hits.total() >= 4)
+    loop = loops_below(run.pid)[0]
+    (nursery,) = [pid for pid in processes_below(run.pid) if loop in processes_below(pid)]
+    os.kill(nursery, signal.SIGKILL)
+    until(lambda: loops_below(run.pid) and loop not in loops_below(run.pid))
+    server.release(held)
+    assert run.code == 0, run.err
+    assert {line["status"] for line in job.dataset().ledger} == {"success"}
+    assert len(job.dataset().ledger) == 12
+
+
 def test_killed_as_a_whole_and_started_again(job: Job, server: Server, until: Until) -> None:
     """A restart leaves published shards alone, redoes the others, and removes what was left."""
     urls = [*many(server, 3), server.url("hold/one-scene.mp4")]

@@ -86,6 +86,16 @@ async def test_a_shard_that_is_read_for_somebody_who_is_gone_by_then() -> None:
     assert taken == [ShardSpec(0, "-", 0, 1)]
 
 
+async def test_a_shard_that_was_not_begun() -> None:
+    """Is handed out again without a failure to its name."""
+    shards = queue(1)
+    with anyio.fail_after(60):
+        for _ in range(3):
+            assert await shards.take() == ShardSpec(0, "-", 0, 1)
+            shards.put_back(0)
+        assert await shards.take() == ShardSpec(0, "-", 0, 1)
+
+
 async def test_who_has_a_shard_leaves_one_to_others_that_have_none_yet() -> None:
     """The last ones of a table are not all taken by who comes first, however early it asks."""
     shards, starting, found = queue(3), [1, 1], list[ShardSpec | None]()
