@@ -21,7 +21,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from asyncv2d.audio_packets import close_up, in_order, moved
+from asyncv2d.audio_packets import close_up, copy_base, in_order, moved
 from asyncv2d.codecs import MP3_RATES_IN_MP4
 from asyncv2d.media import AudioInfo, Span
 from asyncv2d.mux import ClipFile
@@ -102,8 +102,10 @@ class _Copies:
 
     def __init__(self, media: Media, stream: AudioStream, tracks: Sequence[Track]) -> None:
         assert media.probe.audio is not None
+        assert stream.time_base is not None
         self._stream = stream
         self._times = media.clock(stream)
+        self._base = copy_base(stream.time_base)
         self._tracks = tracks
         self._preroll = _PREROLL.get(media.probe.audio.codec, 0.0)
         self._chosen: list[list[Packet[Any]]] = [[] for _ in tracks]
@@ -123,7 +125,7 @@ class _Copies:
             span = self._tracks[number].span
             if start < span.end - _ROUNDING:
                 length = min(end, span.end) - start
-                self._chosen[number].append(moved(packet, start - span.start, length))
+                self._chosen[number].append(moved(packet, self._base, start - span.start, length))
                 self._heard[number] |= end > span.start
 
     def finish(self) -> list[bool]:

@@ -13,11 +13,15 @@ from av.packet import Packet
 _COARSEST, _FINE = Fraction(1, 1000), Fraction(1, 90_000)  # units of time, in seconds
 
 
-def moved(packet: Packet[Any], start: float, length: float) -> Packet[Any]:
-    """A copy of ``packet`` that begins at ``start`` and lasts ``length`` (seconds)."""
+def copy_base(base: Fraction) -> Fraction:
+    """The unit of time (seconds) for copies of packets that count in units of ``base``."""
     # AVI counts sound in whole packets: moved by half of one, two would get the same time.
+    return _FINE if base > _COARSEST else base
+
+
+def moved(packet: Packet[Any], base: Fraction, start: float, length: float) -> Packet[Any]:
+    """A copy of ``packet`` that begins at ``start`` and lasts ``length`` (seconds)."""
     copy = Packet(bytes(packet))
-    base = _FINE if packet.time_base > _COARSEST else packet.time_base
     copy.time_base = base
     copy.pts = copy.dts = round(start * base.denominator / base.numerator)
     copy.duration = round(length * base.denominator / base.numerator)

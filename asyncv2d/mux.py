@@ -60,4 +60,5 @@ class ClipFile:
 
 def _decode_time(packet: Packet[Any]) -> float:
     assert packet.dts is not None
-    return packet.dts * packet.time_base.numerator / packet.time_base.denominator
+    base = packet.time_base
+    return packet.dts * base.numerator / base.denominator

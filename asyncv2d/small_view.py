@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -44,17 +44,27 @@ _LIMITED_MATRIX = _Matrix(16, 9539, 16525, -3209, -6660, 13074)
 _FULL_MATRIX = _Matrix(0, 8192, 14516, -2819, -5850, 11485)
 
 
-N = TypeVar("N", bound=np.generic)
+def _to_full_range() -> NDArray[np.uint8]:
+    """For each byte of Y, Cr and Cb in limited range its value in full range, as (1, 256, 3)."""
+    values = np.arange(256)
+    luma, colour = (values - 16) * 255 / 219, (values - 128) * 255 / 224 + 128
+    # Rounding down makes up for what FFmpeg rounds down: without that the picture is too bright.
+    table = np.stack([np.floor(luma), np.rint(colour), np.rint(colour)], axis=-1)
+    clipped: NDArray[np.uint8] = np.clip(table, 0, 255).astype(np.uint8)
+    return clipped.reshape(1, 256, 3)
 
 
-class _Tables(NamedTuple, Generic[N]):
+_TO_FULL_RANGE = _to_full_range()
+
+
+class _Tables(NamedTuple):
     """What each value of Y, Cb and Cr adds to the colours, on the scale of 0 to 255."""
 
-    y: NDArray[N]
-    cb_to_blue: NDArray[N]
-    cb_to_green: NDArray[N]
-    cr_to_green: NDArray[N]
-    cr_to_red: NDArray[N]
+    y: NDArray[np.float32]
+    cb_to_blue: NDArray[np.float32]
+    cb_to_green: NDArray[np.float32]
+    cr_to_green: NDArray[np.float32]
+    cr_to_red: NDArray[np.float32]
 
 
 class _Grid(NamedTuple):
@@ -131,18 +141,15 @@ def _sampled(frame: VideoFrame, size: Size) -> Picture:
         picture = cv2.resize(whole, size, interpolation=cv2.INTER_NEAREST)
         return picture
     shape = Size(frame.width, frame.height)
-    y, cb, cr = (
+    planes = [
         _as_bytes(pixels.take(_middles(shape, stride, size, *halved)), storage)
         for pixels, stride, halved in _planes(frame, storage)
-    )
-    tables = _byte_tables(_is_full_range(frame, storage), storage.halved_width)
-    luma = cv2.LUT(y, tables.y)
-    blue = cv2.LUT(cb, tables.cb_to_blue)
-    green = cv2.add(cv2.LUT(cb, tables.cb_to_green), cv2.LUT(cr, tables.cr_to_green))
-    red = cv2.LUT(cr, tables.cr_to_red)
-    # Adding in bytes cuts off at 0 and 255.
-    colours = [cv2.add(luma, colour, dtype=cv2.CV_8U) for colour in (blue, green, red)]
-    picture = cv2.merge(colours).reshape(size.height, size.width, 3)
+    ]
+    # OpenCV knows bytes of full range only, and takes the colours the other way round.
+    y, cb, cr = planes
+    limited = cv2.merge((y, cr, cb)).reshape(size.height, size.width, 3)
+    full = limited if _is_full_range(frame, storage) else cv2.LUT(limited, _TO_FULL_RANGE)
+    picture = cv2.cvtColor(full, cv2.COLOR_YCrCb2BGR)
     return picture
 
 
@@ -265,7 +272,7 @@ def _neighbours(
 
 
 @lru_cache(maxsize=16)
-def _tables(depth: int, full_range: bool, halved_colour: bool) -> _Tables[np.float32]:
+def _tables(depth: int, full_range: bool, halved_colour: bool) -> _Tables:
     """The tables for values of ``depth`` bits.
 
     Where colour is stored halved, FFmpeg rounds each product down before adding them up; without
@@ -286,10 +293,3 @@ def _tables(depth: int, full_range: bool, halved_colour: bool) -> _Tables[np.flo
         cr_to_green=table(128, matrix.cr_to_green),
         cr_to_red=table(128, matrix.cr_to_red),
     )
-
-
-@lru_cache(maxsize=4)
-def _byte_tables(full_range: bool, halved_colour: bool) -> _Tables[np.int16]:
-    """The tables for 8 bits, rounded to whole numbers."""
-    tables = _tables(_BYTE, full_range, halved_colour)
-    return _Tables(*(np.rint(table).astype(np.int16) for table in tables))
