@@ -37,7 +37,7 @@ _DEADLINE_S = 60.0
 _POLL_S = 0.02
 _DRIP_S = 0.02
 _REST_S = 4
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_LOOPBACK = ("127.0.0.1", "127.0.0.2", "::1", "localhost")
 
 
 class NetworkUseError(AssertionError):

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import anyio
 from anyio import to_thread
@@ -49,6 +49,7 @@ _NOT_OURS = frozenset(
     | {"tar", "zip", "libarchive", "git", "jlab", "jupyter", "dvc", "pyscript"}
     | {"webdav", "webhdfs"}
 )
+_QUOTED = {"username", "password"}  # in URLs, which fsspec takes as they are
 _CHUNK = 1 << 20
 _BLOCK = 4 << 20
 _MOST_THREADS = 64
@@ -241,12 +242,14 @@ def _open(
     from fsspec import get_filesystem_class
     from fsspec.core import url_to_fs
 
-    if address is None:
-        files, path = url_to_fs(url, **arguments)
-    else:
+    if scheme in _BY_ADDRESS:
         kind, named = get_filesystem_class(scheme), _with_any_host(url)
-        place = {**kind._get_kwargs_from_urls(named), "host": address}
-        files, path = kind(**place, **arguments), kind._strip_protocol(named)
+        place = kind._get_kwargs_from_urls(named)
+        place |= {name: unquote(place[name]) for name in _QUOTED & place.keys()}
+        place["host"] = address or urlsplit(url).hostname
+        files, path = kind(**place, **arguments), unquote(kind._strip_protocol(named))
+    else:
+        files, path = url_to_fs(url, **arguments)
     block = {"block_size": _BLOCK} if scheme in _OBJECT_STORES else {}
     file = files.open(path, "rb", **block)
     size = getattr(file, "size", None)

@@ -7,16 +7,13 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from unittest import mock
-from urllib.parse import urlsplit
 
 import anyio
 import fsspec
 import pytest
 from anyio import to_thread
-from fsspec import AbstractFileSystem
-from fsspec.registry import _registry
 
 from asyncv2d.ports import FetchContext
 from asyncv2d.types import Cause, Fetched, ItemError, Row
@@ -103,52 +100,6 @@ async def test_a_public_name_that_leads_home(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
     error = await failure(downloads, "sftp://store.example.com/a.mp4")
     assert error.cause is Cause.FORBIDDEN_ADDRESS
-
-
-class Nobody(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """A driver of hosts at which there is nobody."""
-
-    protocol = "sftp"
-    cachable = False
-    asked: ClassVar[dict[tuple[str, int], None]] = {}
-
-    def __init__(self, host: str, port: int, **_: Any) -> None:
-        self.asked[host, port] = None
-        raise ConnectionRefusedError
-
-    @staticmethod
-    def _get_kwargs_from_urls(url: str) -> dict[str, Any]:
-        return {"host": urlsplit(url).hostname, "port": urlsplit(url).port}
-
-
-PLACES = {"two.example.com": ["2606:2800:220:1::1", "93.184.216.34"]}
-
-
-@pytest.mark.parametrize(
-    ("place", "addresses"),
-    [
-        ("two.example.com", PLACES["two.example.com"]),
-        ("me:pw@two.example.com", PLACES["two.example.com"]),
-        ("[2606:2800:220:1::1]", ["2606:2800:220:1::1"]),
-        ("me@93.184.216.34", ["93.184.216.34"]),
-        ("nas.local", ["nas.local"]),
-    ],
-)
-async def test_where_a_file_is_asked_for(
-    downloads: Downloads, monkeypatch: pytest.MonkeyPatch, place: str, addresses: list[str]
-) -> None:
-    """At each address that was looked at, since a name could have others by then."""
-
-    def look_up(host: str, *_: Any, **__: Any) -> list[Any]:
-        known = PLACES.get(host, ["192.168.0.7"])
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 2121)) for one in known]
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    monkeypatch.setitem(_registry, "sftp", Nobody)
-    monkeypatch.setattr(Nobody, "asked", {})
-    error = await failure(downloads, f"sftp://{place}:2121/a.mp4")
-    assert error.cause is Cause.CONNECT, error
-    assert list(Nobody.asked) == [(address, 2121) for address in addresses]
 
 
 async def test_too_large(downloads: Downloads) -> None:

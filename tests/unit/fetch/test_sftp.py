@@ -1,0 +1,171 @@
+"""Files over SFTP, from a real server."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from asyncv2d.ports import FetchContext
+from asyncv2d.types import Cause, Fetched, ItemError, Row
+from asyncv2d_stages.fetch import _backoff
+from asyncv2d_stages.fetch.remote import RemoteFetcher
+from tests.unit.fetch.sftp_server import Sftp, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.fetch.conftest import Downloads
+
+pytestmark = pytest.mark.anyio
+BODY = os.urandom(1_500_000)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once."""
+    monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_drivers() -> Iterator[None]:
+    """Each test has connections of its own."""
+    from fsspec.implementations.sftp import SFTPFileSystem
+
+    yield
+    for driver in list(SFTPFileSystem._cache.values()):
+        driver.client.close()
+    SFTPFileSystem.clear_instance_cache()
+    with warnings.catch_warnings():  # paramiko leaves sockets that never got anywhere to this
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is served."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "a b.mp4").write_bytes(BODY)
+    (folder / "empty.mp4").touch()
+    (folder / "secret.mp4").write_bytes(BODY)
+    return folder
+
+
+async def fetch(downloads: Downloads, url: str, **settings: Any) -> Fetched:
+    """Fetch one row."""
+    fetcher = RemoteFetcher.model_validate({"retries": 0, "timeout": 20, **settings})
+    with anyio.fail_after(60):
+        async with fetcher.open(FetchContext(downloads.spool, 4)) as fetch_row:
+            return await fetch_row(Row(0, "0", url))
+
+
+async def failure(downloads: Downloads, url: str, **settings: Any) -> ItemError:
+    """Fetch one row that must fail, and leave nothing behind."""
+    with pytest.raises(ItemError) as caught:
+        await fetch(downloads, url, **settings)
+    assert downloads.spool.budget.used == downloads.spool.disk.used == 0
+    assert not downloads.files()
+    return caught.value
+
+
+async def test_a_file(downloads: Downloads, folder: Path) -> None:
+    """Comes whole, by a name and with a password that are quoted in its URL."""
+    async with serving(folder) as sftp:
+        got = await fetch(downloads, sftp.url("a%20b.mp4"))
+        assert got.media["video"].read() == BODY
+        got.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"), [("none.mp4", Cause.NOT_FOUND), ("empty.mp4", Cause.EMPTY)]
+)
+async def test_a_fault(downloads: Downloads, folder: Path, path: str, cause: Cause) -> None:
+    """Has its cause."""
+    async with serving(folder) as sftp:
+        assert (await failure(downloads, sftp.url(path))).cause is cause
+
+
+async def test_a_wrong_password(downloads: Downloads, folder: Path) -> None:
+    """Is refused, once, and is not told."""
+    async with serving(folder) as sftp:
+        url = f"sftp://me:wrong@127.0.0.1:{sftp.port}/secret.mp4"
+        error = await failure(downloads, url, retries=2)
+    assert (error.cause, error.attempts) == (Cause.HTTP_403, 1)
+    assert "wrong" not in str(error)
+
+
+async def test_nobody_there(downloads: Downloads, folder: Path) -> None:
+    """Is told, and what is not there is asked for again."""
+    async with serving(folder) as sftp:
+        url = sftp.url("a%20b.mp4")
+    error = await failure(downloads, url, retries=1)
+    assert (error.cause, error.attempts) == (Cause.CONNECT, 2)
+
+
+async def test_a_server_that_says_nothing(downloads: Downloads) -> None:
+    """Is left at the deadline."""
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        error = await failure(downloads, f"sftp://me@127.0.0.1:{port}/a.mp4", timeout=0.5)
+    assert error.cause in {Cause.STALLED, Cause.CONNECT}
+
+
+class Names:
+    """What the system says of a name: another thing the second time it is asked."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self._answers = list(answers)
+        self._known = socket.getaddrinfo
+
+    def look_up(self, host: Any, port: Any, *args: Any, **more: Any) -> Any:
+        """As ``socket.getaddrinfo``."""
+        if host != "store.example.com":
+            return self._known(host, port, *args, **more)
+        addresses = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        kind = socket.SOCK_STREAM
+        return [(socket.AF_INET, kind, 6, "", (one, port or 0)) for one in addresses]
+
+
+async def asked_for(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch, sftp: Sftp, names: Names
+) -> list[str]:
+    """Fetch a file from a host with a name; the addresses at which the server was asked."""
+    monkeypatch.setattr(socket, "getaddrinfo", names.look_up)
+    url = sftp.url("a%20b.mp4", "store.example.com")
+    got = await fetch(downloads, url, private_addresses="allow")
+    assert got.media["video"].read() == BODY
+    got.close()
+    return sftp.asked
+
+
+async def test_a_name_that_leads_elsewhere_once_it_was_looked_at(
+    downloads: Downloads, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is asked for at the address that was looked at."""
+    async with serving(folder, ["127.0.0.1", "127.0.0.2"]) as sftp:
+        names = Names(["127.0.0.1"], ["127.0.0.2"])
+        assert await asked_for(downloads, monkeypatch, sftp, names) == ["127.0.0.1"]
+
+
+async def test_an_address_with_nobody(
+    downloads: Downloads, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leads to the next one of the name."""
+    async with serving(folder) as sftp:
+        names = Names(["127.0.0.2", "127.0.0.1"])
+        assert await asked_for(downloads, monkeypatch, sftp, names) == ["127.0.0.1"]
+
+
+async def test_an_address_in_brackets(downloads: Downloads, folder: Path) -> None:
+    """Is understood, though fsspec does not."""
+    async with serving(folder, ["::1"]) as sftp:
+        got = await fetch(downloads, sftp.url("a%20b.mp4", "[::1]"))
+        assert got.media["video"].read() == BODY
+        got.close()
+        assert sftp.asked == ["::1"]
