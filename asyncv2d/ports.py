@@ -94,6 +94,8 @@ class BodyFolder(Protocol):
     path: Path
     most: int
     """Bytes that there can ever be room for."""
+    share: int
+    """Bytes to begin with where nobody knows how many there will be."""
 
     async def reserve(self, size: int) -> None:
         """Wait for room for ``size`` bytes. Raises ItemError (too_large) if there never will be."""

@@ -89,6 +89,7 @@ class Spool:
         self.disk = disk
         self.largest = disk.limit if largest is None else largest
         self.share = max(1, budget.limit // _SHARES)
+        self.disk_share = max(1, disk.limit // _SHARES)
         self.inline_bytes = min(inline_bytes, self.share)
         self._usual_size = min(INLINE_BYTES, self.share)
 

@@ -19,10 +19,15 @@ from asyncv2d.types import Blob, Cause, ItemError, RunError
 
 @dataclass(slots=True)
 class SpoolFolder:
-    """A folder on the disk that takes its room out of the disk's budget."""
+    """A folder on the disk that takes its room out of the disk's budget.
+
+    ``most`` is what a body in it may have, and ``share`` what is fair to begin with where that is
+    not known (bytes).
+    """
 
     path: Path
     most: int
+    share: int
     _lease: Lease
     _finished: bool = False
 
@@ -59,7 +64,8 @@ async def spool_folder(spool: Spool) -> AsyncIterator[SpoolFolder]:
     lease = await spool.disk.lease(0)
     make = partial(tempfile.mkdtemp, prefix="body-", dir=spool.folders.large)
     try:
-        folder = SpoolFolder(Path(await to_thread.run_sync(make)), spool.largest, lease)
+        path = Path(await to_thread.run_sync(make))
+        folder = SpoolFolder(path, spool.largest, min(spool.disk_share, spool.largest), lease)
     except OSError as error:
         lease.close()
         raise RunError(f"cannot keep downloads: {error.strerror or error}") from error

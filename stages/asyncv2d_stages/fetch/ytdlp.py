@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -25,9 +24,10 @@ from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.claims import is_installed, is_manifest, site_of
 from asyncv2d_stages.fetch._ytdlp.kept import Options
 from asyncv2d_stages.fetch._ytdlp.metadata import unpacked
+from asyncv2d_stages.fetch._ytdlp.pieces import Pieces
 from asyncv2d_stages.fetch._ytdlp.pool import Process, Processes, open_processes
 from asyncv2d_stages.fetch._ytdlp.sites import Sites
-from asyncv2d_stages.fetch._ytdlp.worker import Form, Found, fetch_pieces, find, prepare
+from asyncv2d_stages.fetch._ytdlp.worker import Found, find, prepare
 from asyncv2d_stages.fetch.http import HttpFetcher
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ class _Pages:
         self._sites = Sites(per_hour, args.site_pause)
         self._hosts = hosts
         self._proxy = proxy
+        assert context.folder is not None
+        self._pieces = Pieces(context.folder, settings.max_bytes, settings.total_timeout)
 
     async def fetch(self, row: Row) -> Fetched:
         media: dict[Modality, Body] = {}
@@ -208,7 +210,7 @@ class _Pages:
                     await self._client.check_robots(form.url, from_local=found.is_local)
                     began = anyio.current_time()
                     try:
-                        media[form.modality] = await self._pieces(process, form, url)
+                        media[form.modality] = await self._pieces.download(process, form, url)
                     except ItemError as error:
                         await self._judge_proxy(error, url, began)
                         raise
@@ -257,22 +259,6 @@ class _Pages:
                 raise
         process.memory = found.memory
         return found
-
-    async def _pieces(self, process: Process, form: Form, url: str) -> Body:
-        """Have the process download the segments of a form into a file in the spool."""
-        limit = self._settings.total_timeout
-        assert self._context.folder is not None
-        async with self._context.folder() as folder:
-            most = min(folder.most, self._settings.max_bytes or folder.most)
-            await folder.reserve(min(form.size or 0, most))
-            try:
-                file = await process.workers.run(
-                    fetch_pieces, form, url, str(folder.path), most, timeout_s=limit
-                )
-            except TimeoutError:
-                detail = f"the segments did not come within total_timeout ({limit:g} s)"
-                raise ItemError(Cause.TIMEOUT, detail) from None
-            return await folder.finish(Path(file))
 
     async def _files(self, found: Found, media: dict[Modality, Body]) -> tuple[dict[str, Any], int]:
         """Download the forms that are plain files as any URL is; facts, and further attempts."""

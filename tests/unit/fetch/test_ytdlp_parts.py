@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncv2d.types import Cause, ItemError
+from asyncv2d.types import Cause, ItemError, RunError
 from asyncv2d_stages.fetch._ytdlp import claims
 from asyncv2d_stages.fetch._ytdlp.captions import read_captions
 from asyncv2d_stages.fetch._ytdlp.causes import explained
@@ -262,6 +264,26 @@ class TestCauses:
         with pytest.raises(ItemError, match="ParseError") as caught, kept.explaining():
             dfxp2srt(b"<")
         assert caught.value.cause is Cause.EXTRACTOR_FAILED
+
+    def test_a_full_disk(self) -> None:
+        """Is no fault of the row, however yt-dlp wraps it; what a site says of it is none."""
+        from yt_dlp.utils import DownloadError
+
+        kept = Kept(Options(Choice(360, 44100, frozenset())))
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with pytest.raises(RunError, match="No space left"), kept.explaining():
+            raise DownloadError("unable to write", (OSError, full, None))
+        with pytest.raises(ItemError), kept.explaining():
+            raise DownloadError("[Errno 28] No space left on device, says the site")
+
+    def test_one_that_was_only_printed(self) -> None:
+        """Is found as well: segments are fetched in threads of yt-dlp's."""
+        kept = Kept(Options(Choice(360, 44100, frozenset())))
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            kept.log.error(str(error))
+        assert isinstance(kept.last_failure(), RunError)
 
     def test_a_warning_that_explains_it(self) -> None:
         """Stands behind the error."""

@@ -641,6 +641,30 @@ class TestFailures:
         assert isinstance(error, ItemError)
         assert error.cause is Cause.TOO_LARGE
 
+    async def test_more_segments_than_there_was_room_for(self, site: Site, spool: Spool) -> None:
+        """Come from the start once there is more; of nine such rows, none waits for ever."""
+        whole = await fetched(spool, site.url("hls/high/list.m3u8"))
+        body = whole.media["video"].read()
+        whole.close()
+        site.hits.clear()
+        small = Spool(spool.folders, ByteBudget(1 << 30), ByteBudget(2 * len(body)))
+        urls = [site.url(f"hls/high/list.m3u8?{number}") for number in range(9)]
+        with anyio.fail_after(_DEADLINE_S):
+            fetcher = YtdlpFetcher.model_validate({"timeout": 10, "retries": 0})
+            async with fetcher.open(equipped(FetchContext(small, 9))) as fetch:
+
+                async def read(url: str) -> None:
+                    got = await fetch(Row(0, "0", url))
+                    assert got.media["video"].read() == body
+                    got.close()
+
+                async with anyio.create_task_group() as tasks:
+                    for url in urls:
+                        tasks.start_soon(read, url)
+        assert small.disk.used == 0
+        segments = [site.hits[path] for path in site.hits if path.endswith(".ts")]
+        assert max(segments) > len(urls)
+
     @pytest.mark.parametrize(
         "path",
         [

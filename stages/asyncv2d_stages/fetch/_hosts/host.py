@@ -135,7 +135,7 @@ class Host:
         self._count(error)
         if self.failing_since is None:
             self.failing_since = now
-        if pause_s is not None and self.answers > 0:
+        if pause_s is not None:
             pause_s = self._heeded(error, asked_at, pause_s)
         if self.is_old_news(asked_at) and (pause_s or 0.0) <= self.limits.patience_s:
             self.paused_until = max(self.paused_until, now + (pause_s or 0.0))
@@ -147,17 +147,19 @@ class Host:
         return pause_s
 
     def _heeded(self, error: ItemError, asked_at: float, pause_s: float) -> float | None:
-        """How long to leave a host alone that did well, and may have failed about one file.
+        """How long to leave a host alone that may have failed about one file.
 
         One that wants to be left alone for long is asked for others of its files first, one after
-        the other: the rows of all of them are at stake. And where the answers after such pauses are
-        good ones, time and again, a further failure pauses its row alone; but too many requests
-        (429) are about no file.
+        the other: the rows of all of them are at stake. Where one did well, and the answers after
+        such pauses are good ones, time and again, a further failure pauses its row alone; but too
+        many requests (429) are about no file.
         """
         if pause_s > self.limits.patience_s:
             enough = _TWICE if error.cause is Cause.HTTP_429 else _IN_A_ROW
             is_sure = self.failures >= enough and not self.is_old_news(asked_at)
             return pause_s if is_sure else _FIRST_PAUSE_S
+        if self.answers == 0:
+            return pause_s
         self.busy_share += (1 - self.busy_share) / _RECENT
         is_often = self.failures >= _IN_A_ROW or self.busy_share > _TOO_OFTEN
         if error.cause is Cause.HTTP_429 or is_often:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 from collections.abc import Iterator
 from typing import Any
 
-from asyncv2d.types import Cause, ItemError
+from asyncv2d.types import Cause, ItemError, RunError
 from asyncv2d_stages.fetch._http.causes import of_status, retry_after
 from asyncv2d_stages.fetch._ytdlp.clean import clean_text
 from asyncv2d_stages.fetch._ytdlp.guard import RefusedError
@@ -68,6 +69,7 @@ _BLURB = re.compile(
     r"|Use --cookies|Use --list-formats|Also see {1,2}https).*",
     re.DOTALL | re.IGNORECASE,
 )
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_TUNNEL = "Tunnel connection failed: 407"
 _NO_SOCKS = (0xFE, 0xFF)
 _HTTP_ERROR = re.compile(r"HTTP Error (\d{3})\b")
@@ -92,6 +94,13 @@ def explained(error: BaseException, warnings: list[str]) -> ItemError:
     if cause is Cause.NO_FORMAT and warnings:
         text = f"{text} (before that: {warnings[-1]})"
     return ItemError(cause, clean_text(text)[:_LONGEST], **facts)
+
+
+def full_disk(error: BaseException) -> RunError | None:
+    """A full disk, if that is behind ``error``: no row is to blame, and none would fare better."""
+    errors = [item for item in _chain(error) if isinstance(item, OSError)]
+    found = next((item for item in errors if item.errno in _FULL), None)
+    return None if found is None else RunError(f"cannot keep downloads: {found.strerror}")
 
 
 def refused(error: BaseException) -> ItemError | None:

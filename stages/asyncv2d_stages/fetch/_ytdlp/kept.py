@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 from asyncv2d.types import Cause, ItemError, RunError
 from asyncv2d_stages.fetch._hosts.safety import PrivateAddresses
 from asyncv2d_stages.fetch._ytdlp.answers import Answers
-from asyncv2d_stages.fetch._ytdlp.causes import explained
+from asyncv2d_stages.fetch._ytdlp.causes import explained, full_disk
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.clean import clean_text
 from asyncv2d_stages.fetch._ytdlp.guard import guarded, proxy_hosts
@@ -20,6 +21,7 @@ from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
 # Those that can run the JavaScript with which some sites hide their forms, if they are there.
 _JS_RUNTIMES: Mapping[str, Any] = {"deno": {}, "node": {}, "bun": {}, "quickjs": {}}
 _LONGEST = 400
+IS_BEYOND_LIMIT = "is_beyond_limit"  # among the facts of a failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class _Log:
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self.errors: list[str] = []
+        self.behind: BaseException | None = None
 
     def debug(self, message: str) -> None:
         """Not of interest."""
@@ -62,10 +65,11 @@ class _Log:
     def error(self, message: str) -> None:
         """Is raised too, but maybe in another thread."""
         self.errors = [*self.errors[-9:], message]
+        self.behind = sys.exception()
 
     def clear(self) -> None:
         """Begin anew."""
-        self.warnings, self.errors = [], []
+        self.warnings, self.errors, self.behind = [], [], None
 
 
 class Kept:
@@ -133,7 +137,7 @@ class Kept:
             detail = "what the page describes takes more memory than process_memory allows"
             raise ItemError(Cause.TOO_LARGE, detail) from None
         except (YoutubeDLError, OSError) as error:
-            raise self._explained(error) from None
+            raise full_disk(error) or self._explained(error) from None
         except Exception as error:
             # An extractor may trip over a page with any error, which is no fault of this program;
             # the row says which. What our own code raises goes on, and becomes ``bug``.
@@ -142,10 +146,12 @@ class Kept:
             detail = clean_text(f"yt-dlp broke: {type(error).__name__}: {error}")[:_LONGEST]
             raise ItemError(Cause.EXTRACTOR_FAILED, detail) from None
 
-    def last_failure(self) -> ItemError:
+    def last_failure(self) -> ItemError | RunError:
         """Why the segments did not come, from what was printed."""
         if not self.log.errors:
             return ItemError(Cause.TRUNCATED, "not all segments could be downloaded")
+        if self.log.behind is not None and (full := full_disk(self.log.behind)):
+            return full
         return self._explained(OSError(self.log.errors[-1]))
 
     def _explained(self, error: Exception) -> ItemError:
@@ -167,7 +173,7 @@ class Kept:
     def _watch(self, progress: Mapping[str, Any]) -> None:
         if self._limit is not None and (progress.get("downloaded_bytes") or 0) > self._limit:
             detail = f"the body is larger than max_bytes or what is free ({self._limit})"
-            raise ItemError(Cause.TOO_LARGE, detail)
+            raise ItemError(Cause.TOO_LARGE, detail, **{IS_BEYOND_LIMIT: True})
 
 
 def _own_handler_first(handler: Any, _: Any) -> int:

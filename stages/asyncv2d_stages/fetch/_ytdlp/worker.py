@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,16 +90,32 @@ def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
     kept = Kept.current()
     assert form.pieces is not None
     path = Path(folder) / f"body.{form.pieces.get('ext') or 'bin'}"
-    with kept.explaining(), kept.guarded(url, media=True), kept.limited(limit):
+    with (
+        _emptied_unless_done(Path(folder)),
+        kept.explaining(),
+        kept.guarded(url, media=True),
+        kept.limited(limit),
+    ):
         pieces = _complete(kept.ydl, form.pieces)
         kept.answers.needs_ranges = _BYTE_RANGE in pieces.get("hls_media_playlist_data", "")
         try:
             done, _ = kept.ydl.dl(str(path), pieces)
         except ValueError:  # several segments at a time: one failed, and closed the file for all
             done = False
-    if not done or not path.is_file():
-        raise kept.last_failure()
+        if not done or not path.is_file():
+            raise kept.last_failure()
     return str(path)
+
+
+@contextmanager
+def _emptied_unless_done(folder: Path) -> Iterator[None]:
+    """Free the room of what failed: yt-dlp leaves files open, so deleting them would not."""
+    try:
+        yield
+    except BaseException:
+        for file in folder.iterdir():
+            os.truncate(file, 0)
+        raise
 
 
 def _complete(ydl: Any, pieces: Mapping[str, Any]) -> dict[str, Any]:
