@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 
 def main() -> None:
     """Run the program, having begun with what takes it longest to get ready, if it needs that."""
+    _open_standard_streams()
     begun = None
     if _downloads(sys.argv[1:]):
         from asyncv2d.nursery_start import LOOP, begin
@@ -16,6 +18,19 @@ def main() -> None:
     from asyncv2d.cli import main as run
 
     run(begun)
+
+
+def _open_standard_streams() -> None:
+    """Some programs start others with these closed: other files would get their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.set_inheritable(opened, True)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _downloads(words: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from asyncv2d.progress import limiting_stage
 from asyncv2d.report import Summary
-from asyncv2d.run import PrintedOutcomes
+from asyncv2d.run import PrintedOutcomes, print_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -80,7 +80,7 @@ class Display:
 def display(outcomes: TextIO) -> Iterator[Display]:
     """A display on stderr for the time of a run; ``outcomes`` takes those of rows, if asked for."""
     if not sys.stderr.isatty():
-        yield Display(partial(print, file=sys.stderr, flush=True), None, outcomes)
+        yield Display(partial(print_line, file=sys.stderr), None, outcomes)
         return
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn

@@ -82,13 +82,18 @@ class PrintedOutcomes(Silent):
         self._file = file
 
     def outcome(self, line: Mapping[str, Any]) -> None:
-        """Print it now: somebody may be waiting for it. If nobody is any more, the run goes on."""
-        try:
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
-        except BrokenPipeError:
-            # What is buffered would be written again when the program ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
+        """Print it now: somebody may be waiting for it."""
+        print_line(json.dumps(line), self._file)
+
+
+def print_line(line: str, file: TextIO) -> None:
+    """Print it at once. If nobody reads that any more, the run goes on."""
+    try:
+        file.write(line + "\n")
+        file.flush()
+    except BrokenPipeError:
+        # What is buffered would be written again when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def run_job(job: Job, watcher: Watcher | None = None) -> Summary:

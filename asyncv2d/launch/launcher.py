@@ -98,6 +98,10 @@ class ShardQueue:
                 self._ahead.append(spec)
         return True
 
+    async def are_left(self) -> bool:
+        """Whether any shard is not done yet."""
+        return bool(self._in_hand or self._again) or await self.has(1)
+
     async def done(self, report: Mapping[str, Any]) -> None:
         """A shard ended. One that could not be published is tried again, or reported as it is."""
         spec = self._in_hand.pop(report["shard"])

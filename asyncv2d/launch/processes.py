@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from dataclasses import asdict
 from typing import Any
@@ -18,7 +18,9 @@ from asyncv2d.types import RunError, UserError
 
 _LAST_GOODBYE_S = 10.0
 _LONGEST_SILENCE_S = 120.0
+_SECOND_THOUGHT_S = 5.0
 _MAX_DEATHS_IN_A_ROW = 3
+_START_ATTEMPTS = 3
 
 
 class ProcessesLauncher:
@@ -31,10 +33,12 @@ class ProcessesLauncher:
         async with anyio.create_task_group() as tasks:
             for number in range(mission.job.built.distribution.loop_count):
                 if number > 0 and not await shards.has(number + 1):
-                    return  # there is no work for more
+                    break  # there is no work for more
                 place = _Place(number, mission, shards, control, states, places)
                 places.append(place)
                 tasks.start_soon(place.keep_running)
+        if not control.drain.is_set() and await shards.are_left():
+            raise RunError("loop processes have ended, and not all shards are done")
 
 
 class _Place:
@@ -59,13 +63,17 @@ class _Place:
         self._in_hand: set[int] = set()
         self._begun: set[int] = set()
         self._has_asked = False
+        self._may_end = False
+        self._heard = 0
         self._deaths = 0
 
     async def keep_running(self) -> None:
-        """Run loop processes until one ends by itself."""
+        """Run loop processes until one ends because there is no more to do."""
         while True:
+            self._may_end = False
             code = await self._run_one()
-            if code == 0:
+            is_done = self._may_end and not self._in_hand
+            if code == 0 and (is_done or self._control.drain.is_set()):
                 return
             self._deaths += 1
             await self._return_shards(f"its loop process ended with code {code}")
@@ -84,10 +92,7 @@ class _Place:
         self._begun.clear()
 
     async def _run_one(self) -> int:
-        try:
-            process = await self._mission.nursery.start()
-        except StartError as error:
-            raise RunError(f"loop processes cannot be started: {error}") from error
+        process = await self._start()
         try:
             await self._converse(process)
         finally:
@@ -95,13 +100,23 @@ class _Place:
             await _end(process)
         return process.returncode if process.returncode is not None else -1
 
+    async def _start(self) -> Child:
+        for _ in range(_START_ATTEMPTS):
+            try:
+                return await self._mission.nursery.start()
+            except StartError as error:
+                reason = str(error)
+        raise RunError(f"loop processes cannot be started: {reason}")
+
     async def _converse(self, process: Child) -> None:
         async with anyio.create_task_group() as tasks:
             await self._send(process, self._greeting())
             self._process = process
             tasks.start_soon(self._pass_on_drain, process)
+            tasks.start_soon(self._end_if_silent, tasks.cancel_scope)
             async with aclosing(protocol.messages(process.stdout)) as incoming:
-                while (message := await _next_message(incoming)) is not None:
+                async for message in incoming:
+                    self._heard += 1
                     if "want" in message:  # beside: the answer may depend on reports
                         tasks.start_soon(self._give, process)
                     elif "pause" in message:
@@ -109,6 +124,19 @@ class _Place:
                     else:
                         await self._handle(message)
             tasks.cancel_scope.cancel()
+
+    async def _end_if_silent(self, scope: anyio.CancelScope) -> None:
+        """Give up a loop process that stands still: it would tell its progress twice a second."""
+        while True:
+            heard = self._heard
+            await anyio.sleep(_LONGEST_SILENCE_S)
+            if self._heard == heard:
+                # This process may have stood still itself, and now hears what was said meanwhile.
+                await anyio.sleep(_SECOND_THOUGHT_S)
+            if self._heard == heard:
+                self._control.log(f"a loop process has said nothing for {_LONGEST_SILENCE_S:g} s")
+                scope.cancel()
+                return
 
     def _greeting(self) -> dict[str, Any]:
         # Emptied: a loop process that was killed left files.
@@ -142,6 +170,7 @@ class _Place:
         self._has_asked = True
         spec = await self._shards.take(self._owed)
         if spec is None:
+            self._may_end = True
             await self._send(process, {"end": True})
         else:
             self._in_hand.add(spec.id)
@@ -168,16 +197,6 @@ class _Place:
         # Where it died, its exit code tells, and its shards are done again.
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError):
             await protocol.send(process.stdin, message)
-
-
-async def _next_message(incoming: AsyncIterator[dict[str, Any]]) -> dict[str, Any] | None:
-    """The next message; None where the loop ended, or says nothing though it should.
-
-    A loop tells its progress twice a second; one that stands still is taken for dead.
-    """
-    with anyio.move_on_after(_LONGEST_SILENCE_S):
-        return await anext(incoming, None)
-    return None
 
 
 async def _end(process: Child) -> None:

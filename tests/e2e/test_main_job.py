@@ -7,6 +7,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import tarfile
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -594,6 +596,19 @@ def test_all_loops_heed_the_pause_that_one_was_asked_for(
     assert run.code == 0
     assert "120 rows: 120 ok" in run.err
     assert server.disturbed == 0
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-", "2>&1 | head -1"])
+def test_without_standard_streams(server: Server, tmp_path: Path, closed: str) -> None:
+    """As under some daemons, or once whoever read what is said is gone: the work is done."""
+    (tmp_path / "urls.txt").write_text("\n".join(many(server, 4)))
+    command = (
+        f"{Path(sys.executable).with_name('asyncv2d')} download urls.txt --output_folder out"
+        f" --set storage.number_sample_per_shard=1 {closed}; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, timeout=60, check=False)
+    assert done.returncode == 0
+    assert len(list((tmp_path / "out").glob("*/*.mp4"))) == 4
 
 
 def test_a_mistake_leaves_no_process(command: Command, tmp_path: Path) -> None:

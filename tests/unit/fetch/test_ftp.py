@@ -180,9 +180,9 @@ async def test_a_url_without_a_server(downloads: Downloads, url: str) -> None:
         ("PASS", "332 and the account?", Cause.HTTP_403, 1),
         ("SIZE", "421 going down", Cause.HTTP_429, 3),
         ("PASV", "227 here (1,2,3,4,999,9)", Cause.CONNECT, 3),
-        ("PASV", "502 what?", Cause.HTTP_4XX, 1),
         ("RETR", "550 no such file", Cause.NOT_FOUND, 1),
         ("RETR", "553 no such name", Cause.NOT_FOUND, 1),
+        ("RETR", "550 Permission denied", Cause.HTTP_403, 1),
         ("RETR", "425 cannot connect", Cause.CONNECT, 3),
         ("RETR", "450 busy", Cause.HTTP_5XX, 3),
         ("RETR", "451 something broke", Cause.HTTP_5XX, 3),
@@ -275,15 +275,15 @@ async def test_an_empty_file(server: FtpServer, downloads: Downloads) -> None:
 
 
 @pytest.mark.parametrize("end", ["426 it broke", "451 the disk broke", None])
-@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize(("is_told", "came"), [(True, 1_000_000), (False, 1_000_000), (True, 0)])
 async def test_a_file_that_is_cut_off(
-    server: FtpServer, downloads: Downloads, end: str | None, *, is_told: bool
+    server: FtpServer, downloads: Downloads, end: str | None, *, is_told: bool, came: int
 ) -> None:
     """Is seen to be: by its size, by what the server says, or because it says nothing more."""
 
     async def send(visit: Visit) -> None:
         async with visit.sending() as data:
-            data.write(BODY[:1_000_000])
+            data.write(BODY[:came])
         if end is None:
             raise EOFError
         await visit.say(end)
@@ -342,6 +342,40 @@ async def test_another_host_for_the_file(server: FtpServer, downloads: Downloads
 
     server.acts["PASV"] = listen
     assert await fetch(downloads, server.url("d/a.mp4")) == (BODY, 1)
+
+
+async def test_a_reply_with_spaces(server: FtpServer, downloads: Downloads) -> None:
+    """Is understood."""
+
+    async def listen(visit: Visit) -> None:
+        port = await visit.listen()
+        await visit.say(f"227 here (127, 0, 0, 1, {port >> 8}, {port & 255})")
+
+    server.acts["PASV"] = listen
+    assert await fetch(downloads, server.url("d/a.mp4")) == (BODY, 1)
+
+
+async def test_a_server_that_knows_the_newer_way_alone(
+    server: FtpServer, downloads: Downloads
+) -> None:
+    """Is asked in that way where a file will be sent."""
+    server.acts["PASV"] = "502 what?"
+    assert await fetch(downloads, server.url("d/a.mp4")) == (BODY, 1)
+    server.acts["EPSV"] = "502 what?"
+    assert (await failure(downloads, server.url("d/a.mp4"))).cause is Cause.HTTP_4XX
+
+
+async def test_a_file_whose_end_is_not_said(server: FtpServer, downloads: Downloads) -> None:
+    """Is there once as much came as it is said to have."""
+
+    async def send(visit: Visit) -> None:
+        async with visit.sending() as data:
+            data.write(BODY)
+            await data.drain()
+            await visit.reader.read()
+
+    server.acts["RETR"] = send
+    assert await fetch(downloads, server.url("d/a.mp4"), stall_timeout=0.5) == (BODY, 1)
 
 
 async def test_a_public_name_that_leads_home(

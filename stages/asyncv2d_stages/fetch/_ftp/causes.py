@@ -14,6 +14,7 @@ _NO_SUCH_FILE = (550, 553)
 _PASSING = {425: Cause.CONNECT, 426: Cause.TRUNCATED, 434: Cause.CONNECT}
 # Some servers refuse the login where others say that they take no more connections (421).
 _CROWDED = re.compile(r"(?i)\b(?:too many|maximum)\b.{0,40}\b(?:connection|client|user)s?\b")
+_FORBIDDEN = re.compile(r"(?i)\bpermission\b|\bdenied\b|\bnot (?:allowed|authori[sz]ed)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,11 @@ def refusal(reply: Reply, url: str) -> ItemError:
     detail = without_user(redacted(f"FTP {reply.code} {said}"), url)[:_LONGEST_TEXT]
     if reply.is_busy:
         return BusyError(Cause.HTTP_429, detail)
-    return ItemError(_cause(reply.code), detail)
+    return ItemError(_cause(reply.code, said), detail)
 
 
-def _cause(code: int) -> Cause:
-    if code in _LOGIN_REFUSED:
+def _cause(code: int, said: str) -> Cause:
+    if code in _LOGIN_REFUSED or (code in _NO_SUCH_FILE and _FORBIDDEN.search(said)):
         return Cause.HTTP_403
     if code in _NO_SUCH_FILE:
         return Cause.NOT_FOUND

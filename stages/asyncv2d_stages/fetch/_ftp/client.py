@@ -130,7 +130,7 @@ async def _take(session: Session, turn: Turn, transfer: Transfer) -> bool:
         turn.answered()
     if not 100 <= reply.code < 200:
         raise refusal(reply, session.wanted.url)
-    while piece := await session.piece():
+    while piece := await _next(session, transfer):
         await transfer.write(piece)
         if transfer.whole is not None and transfer.received > transfer.whole:
             raise ItemError(Cause.TRUNCATED, f"more came than {transfer.whole} bytes")
@@ -138,6 +138,16 @@ async def _take(session: Session, turn: Turn, transfer: Transfer) -> bool:
         await session.confirm()
     await session.leave()
     return True
+
+
+async def _next(session: Session, transfer: Transfer) -> bytes:
+    """A piece of the file; nothing at its end, also where a server forgets to say that it is."""
+    try:
+        return await session.piece()
+    except ItemError as error:
+        if error.cause is Cause.STALLED and transfer.received == transfer.whole:
+            return b""
+        raise
 
 
 @contextmanager

@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 _LEAVING_S = 2.0
 _READY_SOON = 120
 _SIZE = re.compile(r"\s*(\d{1,18})\s*")
-_PASSIVE = re.compile(r"\d+,\d+,\d+,\d+,(\d{1,3}),(\d{1,3})")
+_PASSIVE = re.compile(r"\d+,\s*\d+,\s*\d+,\s*\d+,\s*(\d{1,3}),\s*(\d{1,3})")
 _EXTENDED = re.compile(r"\((.)\1\1(\d{1,5})\1\)")
 
 
@@ -74,14 +74,15 @@ class Session:
 
     async def _data_port(self) -> int:
         """Where the file will be sent; whatever host is named, it can only be this one."""
-        if ":" in self.address:
-            reply = await self.control.ask(b"EPSV")
-            found = _EXTENDED.search(reply.text) if reply.code == 229 else None
-            port = int(found[2]) if found else 0
-        else:
+        port, is_older = 0, ":" not in self.address
+        if is_older:
             reply = await self.control.ask(b"PASV")
             found = _PASSIVE.search(reply.text) if reply.code == 227 else None
             port = int(found[1]) * 256 + int(found[2]) if found else 0
+        if not is_older or reply.code >= 500:  # or it knows the newer way alone
+            reply = await self.control.ask(b"EPSV")
+            found = _EXTENDED.search(reply.text) if reply.code == 229 else None
+            port = int(found[2]) if found else 0
         if not 0 < port < 1 << 16:
             raise refusal(reply, self.wanted.url)
         return port

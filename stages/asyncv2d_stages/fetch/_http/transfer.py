@@ -163,7 +163,7 @@ class Transfer:
     async def finish(self) -> Blob:
         """The whole body."""
         assert self.body is not None
-        if not self.received:
+        if not (self.received or self.whole):
             raise ItemError(Cause.EMPTY, "the server sent an empty body")
         if self.whole is not None and self.received != self.whole:
             detail = f"{self.received} bytes came of {self.whole}"
