@@ -84,8 +84,11 @@ class BodyWriter(Protocol):
 class Spool(Protocol):
     """Where bodies are kept until they are processed."""
 
-    def body(self) -> AbstractAsyncContextManager[BodyWriter]:
-        """Open a body, before asking for it; waits for room. It is dropped unless finished."""
+    def body(self, size: int | None = None) -> AbstractAsyncContextManager[BodyWriter]:
+        """Open a body, before asking for it; it is dropped unless finished.
+
+        Waits for room for ``size`` bytes, or for what bodies usually have where that is not known.
+        """
 
 
 class BodyFolder(Protocol):

@@ -94,13 +94,21 @@ class Spool:
         self._usual_size = min(INLINE_BYTES, self.share)
 
     @asynccontextmanager
-    async def body(self) -> AsyncIterator[SpooledBody]:
-        """Open a body; waits for room for one of usual size. Unless finished, it is dropped."""
-        body = SpooledBody(self, await self.budget.lease(self._usual_size))
+    async def body(self, size: int | None = None) -> AsyncIterator[SpooledBody]:
+        """Open a body; waits for room for one of ``size`` bytes, or of usual size.
+
+        Unless finished, it is dropped.
+        """
+        size = self._usual_size if size is None else size
+        body = SpooledBody(self, await self.budget_for(size).lease(size))
         try:
             yield body
         finally:
             body.drop_unless_finished()
+
+    def budget_for(self, size: int) -> ByteBudget:
+        """Where a body of so many bytes takes its room: on the disk if that is beyond its share."""
+        return self.disk if size > self.share else self.budget
 
     def learn(self, size: int) -> None:
         """Take the size of one more body into account for what is usual."""
@@ -128,8 +136,8 @@ class SpooledBody:
         ItemError (too_large) if there will never be room.
         """
         self._check(size)
-        if self.lease.budget is not self._budget_for(size):
-            return self._move_lease(self._budget_for(size).lease_now(size))
+        if self.lease.budget is not self.spool.budget_for(size):
+            return self._move_lease(self.spool.budget_for(size).lease_now(size))
         missing = size - self.lease.size
         if missing <= 0:
             self.lease.shrink(-missing)
@@ -151,7 +159,7 @@ class SpooledBody:
         """Wait for room for ``size`` bytes."""
         # Given back first: a body that holds some and waits for more would be in the others' way.
         self.lease.close()
-        self.lease = await self._budget_for(size).lease(size)
+        self.lease = await self.spool.budget_for(size).lease(size)
 
     async def write(self, chunk: bytes) -> None:
         """Append ``chunk``. Goes to the disk where it finds no room in the byte budget.
@@ -173,9 +181,6 @@ class SpooledBody:
         if self._file is not None:
             await to_thread.run_sync(self._file.truncate, 0)
             self._file.seek(0)
-
-    def _budget_for(self, size: int) -> ByteBudget:
-        return self.spool.disk if size > self.spool.share else self.spool.budget
 
     @property
     def _is_on_disk(self) -> bool:

@@ -83,7 +83,7 @@ class FtpClient:
                     self._hosts.turn(wanted.place, _LONGEST_HOLD_S if holds else None) as turn,
                     self._slots.one(transfer, at_once=holds),
                 ):
-                    body = await transfer.open()
+                    await transfer.open()
                     with _telling(turn):
                         async with open_session(
                             self._settings, wanted, addresses, deadlines
@@ -95,7 +95,7 @@ class FtpClient:
             if is_whole:
                 return await transfer.finish()
             assert transfer.whole is not None
-            await body.reserve(transfer.whole)
+            await transfer.make_room(transfer.whole)
 
     async def _addresses(self, host: str) -> Sequence[str]:
         """Where the host may be asked: it is connected to there, whatever its name leads to then.

@@ -119,12 +119,12 @@ class Client:
                 except ItemError as error:
                     last = _with_attempts(error, attempt)
                     failures += not transfer.came_on_since(before)
-                    if not self._may_pass(error) or failures > self._settings.retries:
+                    if self._is_over(error, failures):
                         raise
                 else:
                     return blob, {**facts, "attempts": attempt}
                 await transfer.keep_if_resumable()
-                await self._back_off(max(1, failures), transfer, last)
+                await self._back_off(max(1, failures), transfer, _asked_s(last))
         raise AssertionError("it ends with a body or an error")
 
     async def check_robots(self, url: str, *, from_local: bool = True) -> None:
@@ -134,19 +134,20 @@ class Client:
             await self._way.check(wanted, from_local=from_local)
             await self._ask_robots(wanted)
 
+    def _is_over(self, error: ItemError, failures: int) -> bool:
+        """Whether this attempt was the last; so is one whose server asks to wait for long."""
+        is_too_long = _asked_s(error) > self._settings.host_patience
+        return is_too_long or failures > self._settings.retries or not self._may_pass(error)
+
     def _may_pass(self, error: ItemError) -> bool:
         if isinstance(error, UnresolvedError) and error.is_final:
             return False
         status = error.facts.get("http_status")
         return error.cause.worth_retrying or self._proxy.may_be_refused(status)
 
-    async def _back_off(self, attempts: int, transfer: Transfer, error: ItemError | None) -> None:
-        """Wait before the next attempt, and for as long as the server asks to, within patience."""
-        longest = _backoff.longest(attempts)
-        asked_s = (error.facts.get("retry_after_s") if error else None) or 0.0
-        if asked_s > self._settings.host_patience:
-            asked_s = 0.0  # its host says so itself
-        if max(longest, asked_s) > _LONGEST_HOLD_S:
+    async def _back_off(self, attempts: int, transfer: Transfer, asked_s: float) -> None:
+        """Wait before the next attempt, and for as long as the server asks to."""
+        if max(_backoff.longest(attempts), asked_s) > _LONGEST_HOLD_S:
             await transfer.drop()
         with waiting():
             await asyncio.sleep(max(asked_s, _backoff.seconds(attempts)))
@@ -190,7 +191,7 @@ class Client:
                     self._hosts.turn(call.target.place, _LONGEST_HOLD_S if holds else None) as turn,
                     self._slots.one(transfer, at_once=holds),
                 ):
-                    body = await transfer.open()
+                    await transfer.open()
                     answer = await self._exchange.ask(call, transfer, turn)
             except NoTurnError:
                 await transfer.drop()
@@ -200,7 +201,12 @@ class Client:
                 continue
             if not isinstance(answer, NoRoom):
                 return answer
-            await body.reserve(answer.size)
+            await transfer.make_room(answer.size)
+
+
+def _asked_s(error: ItemError) -> float:
+    """Seconds that the server asks to wait."""
+    return error.facts.get("retry_after_s") or 0.0
 
 
 def _with_attempts(error: ItemError, attempts: int) -> ItemError:

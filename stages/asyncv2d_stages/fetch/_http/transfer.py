@@ -46,7 +46,10 @@ class Version:
 
 @dataclass(slots=True)
 class Transfer:
-    """What came of a body so far, and whether the rest can be asked for."""
+    """What came of a body so far, and whether the rest can be asked for.
+
+    ``expected`` is how large it is (bytes), where that was said and there was no room for it.
+    """
 
     spool: Spool
     max_bytes: int | None
@@ -57,6 +60,7 @@ class Transfer:
     status: int | None = None
     content_type: str = ""
     took_s: float = 0.0
+    expected: int | None = None
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def __aenter__(self) -> Transfer:
@@ -73,8 +77,17 @@ class Transfer:
     async def open(self) -> BodyWriter:
         """Where to put the body; waits for room."""
         if self.body is None:
-            self.body = await self._stack.enter_async_context(self.spool.body())
+            self.body = await self._stack.enter_async_context(self.spool.body(self.expected))
         return self.body
+
+    async def make_room(self, size: int) -> None:
+        """Give up what came, and wait for so much room when it is opened again.
+
+        That is done once it is its host's turn, as all do: rows that had room and waited for a turn
+        would have those wait for room whose turn it is.
+        """
+        self.expected = size
+        await self.drop()
 
     async def drop(self) -> None:
         """Give up what came, with its room."""
