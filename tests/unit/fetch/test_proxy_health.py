@@ -273,6 +273,38 @@ async def test_one_that_comes_back_while_it_is_looked_at(
         assert (await get(client))["attempts"] == 1
 
 
+async def test_an_outage_that_is_over_before_the_look_at_it(
+    server: Server, downloads: Downloads
+) -> None:
+    """Is known by what was served while the look stayed without an answer: no row is to blame."""
+    is_looked_at, is_over = anyio.Event(), anyio.Event()
+    asked: list[str] = []
+
+    async def say(url: str) -> bytes | None:
+        asked.append(url)
+        if url == _NOBODY:
+            is_looked_at.set()
+        if url in (_NOBODY, _GOOD) and asked.count(url) == 1:
+            await is_over.wait()
+            return _NONSENSE
+        return None
+
+    async with (
+        listening(MoodyProxy(server, say).http) as address,
+        downloads.client(proxy=f"http://{address}", retries=0, timeout=1) as client,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def serve_another() -> None:
+            await is_looked_at.wait()
+            await get(client, "http://near.example/ok/short.mp4")
+
+        tasks.start_soon(serve_another)
+        assert (await get(client))["attempts"] == 1
+        is_over.set()
+        await get(client)
+
+
 async def test_two_short_outages(server: Server, downloads: Downloads) -> None:
     """Are not one long one: that all was well in between is seen by the look at the proxy."""
     looks = 0

@@ -198,8 +198,9 @@ class ProxyHealth:
                 if self._looked_at < asked_at:  # else somebody looked meanwhile
                     began = _now()
                     said = await self._ask_any()
-                    if said is None and self._proved_at > began:
+                    if said is None and self._proved_at > began:  # it came back meanwhile
                         said = ANSWERED
+                        self._outage = self._outage or _Outage(began, began, is_over=True)
                     if said not in (None, REFUSED):
                         self._serves(began)
                     self._looked_at, self._said = began, said
