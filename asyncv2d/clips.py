@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from av.video.frame import VideoFrame
 
-from asyncv2d.media import Clipper, Span, split
+from asyncv2d.media import SAME_MOMENT, Clipper, Span, split
 
 SOON = 0.05
 
@@ -65,7 +65,7 @@ class KnownSpans(Generic[T]):
         """Open and close clips as their times come, and show them the frame."""
         self._open_until(time, following=time)
         for take in list(self._open):
-            if take.span.end <= time:
+            if take.span.end <= time + SAME_MOMENT:
                 self._close(take, take.span.end)
             else:
                 take.show(frame, time)
@@ -85,7 +85,7 @@ class KnownSpans(Generic[T]):
 
     def _open_until(self, time: float, *, following: float) -> None:
         """Open the clips that begin by ``time``; the next frame comes at ``following``."""
-        while self._next is not None and self._next.start <= time:
+        while self._next is not None and self._next.start <= time + SAME_MOMENT:
             take = self._open_take(self._next)
             _show_what_is_on(take, self._screen, following)
             self._open.append(take)
@@ -166,7 +166,7 @@ class SceneSpans(Generic[T]):
 
     def _pass_pieces(self, time: float) -> None:
         """Close the pieces that end by ``time`` and begin those that follow them."""
-        while self._take is not None and self._take.span.end <= time:
+        while self._take is not None and self._take.span.end <= time + SAME_MOMENT:
             self._close(self._take.span.end)
             self._next_piece()
             if self._take is not None:

@@ -16,7 +16,7 @@ from asyncv2d.encode import Timing
 from asyncv2d.filter_chain import ClipViews
 from asyncv2d.frames import shown_frames
 from asyncv2d.index import GapError, PacketIndex, Selection, choose
-from asyncv2d.media import CutDetector, CutWatch, Span, split
+from asyncv2d.media import SAME_MOMENT, CutDetector, CutWatch, Span, split
 from asyncv2d.plan import PictureWork, Plan, WholeSpans
 from asyncv2d.probe import Media, from_start
 from asyncv2d.repeats import find_repeats
@@ -198,7 +198,7 @@ def _moments(
         count = int(piece.length * float(plan.rate) + 1)
         times = piece.start + (np.arange(count) + TICK_ROUNDING) / float(plan.rate)
     else:
-        return shown[(shown >= piece.start) & (shown < piece.end)]
+        return shown[(shown >= piece.start - SAME_MOMENT) & (shown < piece.end)]
     return np.concatenate([times - _FUZZ, times + _FUZZ])
 
 

@@ -22,6 +22,10 @@ AudioExtension = Literal["m4a", "mp3", "wav", "flac", "opus"]
 Picture: TypeAlias = "NDArray[np.uint8]"
 
 
+SAME_MOMENT = 6e-4
+"""Seconds: times that are so near to each other mean the same moment, one in milliseconds maybe."""
+
+
 class Span(NamedTuple):
     """The half-open stretch of time [start, end), in seconds."""
 
@@ -125,7 +129,10 @@ class Describer(Protocol):
     needs_keyframes: bool
 
     def describe(self, probe: Probe, keyframe_times: Sequence[float]) -> Mapping[str, Any]:
-        """Facts from the headers; ``keyframe_times`` is empty unless ``needs_keyframes``."""
+        """Facts from the headers; ``keyframe_times`` is empty unless ``needs_keyframes``.
+
+        The last of them is when the video ends.
+        """
 
 
 @runtime_checkable

@@ -90,7 +90,8 @@ def _with_record(
     record = {**_json_ready(_columns_beside(row, own)), **own}
     parts = dict(sample.parts)
     if save_caption:
-        parts["txt"] = Blob.of(_json_scalar(row.caption or "").encode())
+        caption = row.caption if sample.caption is None else sample.caption
+        parts["txt"] = Blob.of(_json_scalar(caption or "").encode())
     parts["json"] = Blob.of(_indented(record).encode())
     return Sample(sample.key, parts, record)
 

@@ -41,25 +41,34 @@ class SampleMaker:
 
     def samples(self, clip: Clip, facts: Mapping[str, Any], number: int | None) -> Iterator[Sample]:
         """The clip as a sample; each of its images as one of its own."""
-        key, meta = self._task.key, dict(facts)
+        key, meta, caption = self._task.key, dict(facts), None
         if clip.receipt is not None:
             meta["receipt"] = asdict(clip.receipt)
         if number is not None:
             key = f"{key}_{number:0{CLIP_DIGITS}d}"
             meta |= self._clip_facts(clip)
+            caption = self._caption(clip)
         if clip.parts or not (self._plan.wants_picture or self._plan.audio_format):
             parts = {name: self._part(body) for name, body in clip.parts.items()}
-            yield Sample(key, parts, meta)
+            yield Sample(key, parts, meta, caption)
         for count, (time, image) in enumerate(clip.images):
             assert self._plan.image_format is not None
             part = self._part(Blob.of(image))
             own = {"frame_time": time, **self._frame_subtitle(time)}
             alone = len(clip.images) == 1 and not clip.parts
             image_key = key if alone else f"{key}_{count:0{IMAGE_DIGITS}d}"
-            yield Sample(image_key, {self._plan.image_format: part}, {**meta, **own})
+            yield Sample(image_key, {self._plan.image_format: part}, {**meta, **own}, caption)
+
+    def _caption(self, clip: Clip) -> str | None:
+        """The text of the subtitle that the clip was made of; pieces of a long one all have it."""
+        if not self._plan.output.subtitles_are_clips:
+            return None
+        subtitles = clip_subtitles(self._subtitles(), _asked(clip))
+        begun = [subtitle for subtitle in subtitles if subtitle.span.start <= _asked(clip).start]
+        return begun[-1].text if begun else None
 
     def _clip_facts(self, clip: Clip) -> dict[str, Any]:
-        asked = clip.receipt.asked if clip.receipt is not None else clip.span
+        asked = _asked(clip)
         times: list[Any] = list(asked)
         if self._writes_clock_times:
             times = [clock_time(time) for time in asked]
@@ -88,3 +97,8 @@ class SampleMaker:
         if body in (self._task.body, self._task.sound) or body.size <= PART_INLINE_BYTES:
             return body
         return Blob(size=body.size, path=write_part(spool, body.data))
+
+
+def _asked(clip: Clip) -> Span:
+    """The span that was asked for."""
+    return clip.span if clip.receipt is None else clip.receipt.asked

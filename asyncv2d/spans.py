@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -13,6 +13,7 @@ from asyncv2d.media import Span
 from asyncv2d.types import Cause, ItemError
 
 _PAIR = 2
+_SAME_RATE = 1e-3  # 29.97 may stand for 30000/1001
 _DIGITS = 6  # of a second: sums of decimal fractions are off by less, and frames are longer
 _CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9}(?:[.,]\d+)?)", re.ASCII)
 # Lists and strings only: ``1:30`` must not be read as a number in base 60. The C parser is much
@@ -123,7 +124,25 @@ def _rate(value: Any) -> float:
     return rate
 
 
-def read_cuts(value: Any) -> list[Span]:
+class Cuts(NamedTuple):
+    """Scenes as ``[first, end)`` in frames of a video with so many of them a second."""
+
+    rate: float
+    scenes: Sequence[tuple[int, int]]
+
+    def spans(self, times: Sequence[float], end: float, rate: float) -> list[Span]:
+        """The scenes in a video whose frames are shown at these ``times`` until ``end`` (seconds).
+
+        ``rate`` is what it says to have; the frames of cuts with another one are not its own.
+        """
+        if not math.isclose(self.rate, rate, rel_tol=_SAME_RATE) or not len(times):
+            return [Span(first / self.rate, last / self.rate) for first, last in self.scenes]
+        ends = [*times, end]
+        within = [(first, min(last, len(times))) for first, last in self.scenes]
+        return [Span(ends[first], ends[last]) for first, last in within if first < last]
+
+
+def read_cuts(value: Any) -> Cuts:
     """The scenes of a row's ``cuts``: ``cuts_original_fps`` in frames, at ``original_fps``.
 
     Takes a mapping, or one as text. Raises ItemError (bad_clips) for anything else.
@@ -134,6 +153,7 @@ def read_cuts(value: Any) -> list[Span]:
             Cause.BAD_CLIPS,
             f"cannot read {value!r:.80} as cuts: expected original_fps and cuts_original_fps",
         )
-    rate = _rate(cuts.get("original_fps"))
     scenes = read_spans(cuts["cuts_original_fps"])
-    return [Span(scene.start / rate, scene.end / rate) for scene in scenes]
+    return Cuts(
+        _rate(cuts.get("original_fps")), [(round(first), round(end)) for first, end in scenes]
+    )

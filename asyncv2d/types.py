@@ -355,11 +355,15 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One output example: ``parts`` maps an extension (``mp4``, ``txt``, ``json``) to a body."""
+    """One output example: ``parts`` maps an extension (``mp4``, ``txt``, ``json``) to a body.
+
+    ``caption`` is what is said in it, where that is to stand in for the row's caption.
+    """
 
     key: str
     parts: Mapping[str, Body]
     meta: Json
+    caption: str | None = None
 
     def close(self) -> None:
         """Give all parts up."""

@@ -112,13 +112,19 @@ class _Work:
                 )
             return [subtitle.span for subtitle in self._subtitles]
         if self._plan.given_cuts is not None and self._plan.given_cuts.cuts_are_clips:
-            scenes = read_cuts(metadata.get("cuts"))
+            scenes = self._stored_scenes()
             if self._plan.given_cuts.scenes == "longest":
                 return [max(scenes, key=lambda scene: scene.length)]
             return scenes
         if self._plan.cuts_are_clips or metadata.get("clips") is None:
             return None
         return read_spans(metadata["clips"])
+
+    def _stored_scenes(self) -> list[Span]:
+        """The scenes that the row has already."""
+        cuts, video = read_cuts(self._task.metadata.get("cuts")), self._media.probe.video
+        rate, index = float(video.rate) if video is not None else 0.0, self._index
+        return cuts.spans(index.shown.tolist(), index.end, rate)
 
     def _picture_work(self, *, clipping: bool) -> PictureWork:
         """What is done to the picture of this very file."""
@@ -147,7 +153,8 @@ class _Work:
         facts: dict[str, Any] = {}
         keyframes: Sequence[float] = ()
         if any(describer.needs_keyframes for describer in self._plan.describers):
-            keyframes = self._index.keyframe_times if self._media.video else ()
+            index = self._index
+            keyframes = [*index.keyframe_times, index.end] if self._media.video else ()
         for describer in self._plan.describers:
             facts |= describer.describe(self._media.probe, keyframes)
         return facts

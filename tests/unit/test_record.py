@@ -35,6 +35,15 @@ def record(columns: dict[str, Any], meta: dict[str, Any] | None = None) -> dict[
     return read
 
 
+@pytest.mark.parametrize(("said", "caption"), [(None, "of the row"), ("said", "said"), ("", "")])
+def test_a_caption(said: str | None, caption: str) -> None:
+    """Is the row's, unless the sample has its own."""
+    row = Row(0, "00", "u", {"caption": "of the row"})
+    sample = Sample("00_00000", {}, {}, said)
+    (made,) = complete(Fetched(row, {}), Processed([sample]), save_caption=True).samples
+    assert made.parts["txt"].read().decode() == caption
+
+
 def ledger(*columns: dict[str, Any], types: pa.Schema | None = None) -> list[dict[str, Any]]:
     """The ledger of rows with these columns, written and read back; text, if no types are given."""
     stored = types or pa.schema([(name, pa.string()) for name in columns[0]])

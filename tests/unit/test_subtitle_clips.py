@@ -78,6 +78,17 @@ def test_each_subtitle_is_a_clip(data: bytes, tmp_path: Path) -> None:
     assert [sample.meta["clips"] for sample in samples] == [[list(span)] for span in SPANS]
 
 
+def test_what_is_said_is_the_caption(data: bytes, tmp_path: Path) -> None:
+    """Of a clip: the text of its own subtitle in the first language, also where others overlap."""
+    samples = made(data, tmp_path, of_site(SUBTITLES))
+    assert [sample.caption for sample in samples] == ["Good\nmorning", "Hello", "Bye"]
+    halves = {"ClippingSubsampler": {"args": {"precision": "exact", "max_length": 0.5}}}
+    samples = made(data, tmp_path, of_site({"en": SUBTITLES["en"][1:2]}), halves)
+    assert [sample.caption for sample in samples] == ["Hello", "Hello"]
+    (whole,) = made(data, tmp_path, of_site(SUBTITLES), {}, as_clips=False)
+    assert whole.caption is None
+
+
 def test_a_clip_lists_what_is_seen_in_it(data: bytes, tmp_path: Path) -> None:
     """A clip's JSON has its subtitle, those that overlap it, and all languages."""
     samples = made(data, tmp_path, of_site(SUBTITLES))

@@ -158,6 +158,33 @@ def test_a_span_within_the_last_frame_is_a_clip_of_it(two_scenes_file: bytes, ru
     assert numbers(sample) == [99]
 
 
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(30000, 1001), Fraction(240)])
+@pytest.mark.parametrize("digits", [3, 6])
+@pytest.mark.parametrize("frame_rate", [None, 10])
+def test_spans_may_be_rounded(
+    rate: Fraction, digits: int, frame_rate: int | None, run: Run
+) -> None:
+    """A clip begins and ends at the frames that its times in milliseconds stand for."""
+    frames = range(0, round(2 * rate), 7)
+    video = MadeVideo(scenes(2), (64, 48), rate=rate, audio=None)
+    spans = [(first, first + 5) for first in frames if first + 5 <= 2 * rate]
+    clips = [[round(float(frame / rate), digits) for frame in span] for span in spans]
+    subsampling: dict[str, Any] = {"Clipping": {"precision": "exact"}}
+    if frame_rate is not None:
+        subsampling["Frame"] = {"frame_rate": frame_rate}
+    samples = run(video.data(), subsampling, clips=clips).samples
+    shown = [numbers(sample) for sample in samples]
+    if frame_rate is None:
+        assert shown == [list(range(first, end)) for first, end in spans]
+    else:
+        assert [clip[0] for clip in shown] == [first for first, _ in spans]
+        assert all(
+            first <= number < end
+            for (first, end), clip in zip(spans, shown, strict=True)
+            for number in clip
+        )
+
+
 @pytest.mark.parametrize("frames", [1, 2])
 def test_a_video_of_one_frame_is_a_video(frames: int, run: Run) -> None:
     """The shortest video there is becomes a clip of at least one frame."""

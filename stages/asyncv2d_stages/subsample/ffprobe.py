@@ -13,7 +13,7 @@ class FFProbeSubsampler(Settings):
     """Adds ``video_metadata`` with the field names of ffprobe's JSON, read without decoding."""
 
     extract_keyframes: bool = False
-    """Also list the times of all keyframes (seconds), as ``keyframe_timestamps``."""
+    """Also list the times of all keyframes and the end (seconds), as ``keyframe_timestamps``."""
 
     @property
     def needs_headers(self) -> bool:
@@ -29,6 +29,5 @@ class FFProbeSubsampler(Settings):
         """The facts for the sample's JSON."""
         document = dict(probe.document)
         if self.extract_keyframes:
-            ends = [] if probe.duration is None else [probe.duration]
-            document["keyframe_timestamps"] = [*keyframe_times, *ends]
+            document["keyframe_timestamps"] = list(keyframe_times)
         return {"video_metadata": document}

@@ -65,6 +65,27 @@ def test_each_scene_of_the_row_is_a_clip(as_text: bool, data: bytes, tmp_path: P
     ]
 
 
+UNEVEN = MadeVideo(scenes(2, 2), (64, 48), uneven=True)
+LATE = MadeVideo(scenes(2, 2), (64, 48), video_delay=0.4)
+
+
+@pytest.mark.parametrize("video", [UNEVEN, LATE])
+def test_frames_are_counted_and_not_their_time(video: MadeVideo, tmp_path: Path) -> None:
+    """Where they do not come evenly, or late, the scenes that were found are found again."""
+    found = made(video.data(), tmp_path, None, {**ENCODED}, args={})
+    again = made(video.data(), tmp_path, found[0].meta["cuts"])
+    assert [sample.meta["clips"] for sample in again] == [s.meta["clips"] for s in found]
+    assert [numbers(sample) for sample in again] == [numbers(sample) for sample in found]
+    assert len(again) == 2
+
+
+def test_scenes_past_the_end(data: bytes, tmp_path: Path) -> None:
+    """Are none, and one that goes on beyond it ends with the video."""
+    cuts = {"original_fps": 25.0, "cuts_original_fps": [[50, 150], [150, 200]]}
+    (sample,) = made(data, tmp_path, cuts)
+    assert numbers(sample) == list(range(50, 100))
+
+
 def test_cuts_at_another_rate_mean_the_same_times(data: bytes, tmp_path: Path) -> None:
     """Frames are counted at the rate that stands beside them, not at that of this file."""
     cuts = {"original_fps": 12.5, "cuts_original_fps": [[0, 10], [10, 40]]}
