@@ -247,7 +247,8 @@ class SpooledBody:
             self._file.writelines(chunks)
             self._file.flush()
         except OSError as error:  # not the row's fault, and no row would fare better
-            raise RunError(f"cannot keep downloads: {error.strerror or error}") from error
+            reason = error.strerror or error
+            raise RunError(f"{folder.parent}: cannot keep downloads: {reason}") from error
 
     def _move(self, path: Path, folder: Path) -> None:
         assert self._file is not None

@@ -68,7 +68,8 @@ async def spool_folder(spool: Spool) -> AsyncIterator[SpoolFolder]:
         folder = SpoolFolder(path, spool.largest, min(spool.disk_share, spool.largest), lease)
     except OSError as error:
         lease.close()
-        raise RunError(f"cannot keep downloads: {error.strerror or error}") from error
+        place, reason = spool.folders.large.parent, error.strerror or error
+        raise RunError(f"{place}: cannot keep downloads: {reason}") from error
     try:
         yield folder
     finally:
