@@ -1,4 +1,4 @@
-"""Packets of sound that are copied into a clip: their times there."""
+"""Packets of sound: when they end, and the times they have where they are copied into a clip."""
 
 from __future__ import annotations
 
@@ -10,7 +10,23 @@ from typing import Any
 
 from av.packet import Packet
 
+from asyncv2d.probe import Media, from_start, packets
+
 _COARSEST, _FINE = Fraction(1, 1000), Fraction(1, 90_000)  # units of time, in seconds
+
+
+def sound_end(media: Media) -> float:
+    """When the sound of a file ends (seconds); infinity where its packets do not say.
+
+    Raises ItemError (truncated or corrupt) where the file cannot be read on.
+    """
+    assert media.audio is not None
+    clock, end = media.clock(media.audio), 0.0
+    with from_start(media, media.audio) as container:
+        for packet in packets(media, container, container.streams[media.audio.index]):
+            start = end if packet.pts is None else clock.time(packet.pts)
+            end = max(end, start + clock.length(packet.duration))
+    return end or float("inf")
 
 
 def copy_base(base: Fraction) -> Fraction:

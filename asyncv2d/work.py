@@ -12,6 +12,7 @@ from typing import Any
 import av
 
 from asyncv2d.audio import Track, add_sound
+from asyncv2d.audio_packets import sound_end
 from asyncv2d.clips import in_groups
 from asyncv2d.copying import can_copy, copy_clips
 from asyncv2d.decode import Making, decode_all, decode_needed
@@ -180,12 +181,13 @@ class _Work:
             clips = [_decoded_clip(take) for decoded in done for take in decoded.takes]
             return sorted(clips, key=lambda clip: clip.span), facts
         if work == "copied":
-            pieces = self._pieces(spans if spans is not None else [_WHOLE])
+            pieces = self._pieces(spans if spans is not None else [_WHOLE], work)
             copies = copy_clips(self._media, self._index, pieces, self._plan.clipper)
             return [Clip(receipt.real, receipt, picture) for picture, receipt in copies], facts
         if not clipping:
             return [Clip(_WHOLE)], facts
-        return [Clip(piece, _receipt(piece)) for piece in self._pieces(spans or ())], facts
+        pieces = self._pieces(spans or (), work)
+        return [Clip(piece, _receipt(piece)) for piece in pieces], facts
 
     def _groups(self, spans: Sequence[Span] | None) -> Sequence[Sequence[Span] | None]:
         """The spans, or None for the whole video, in groups that are made in one pass each."""
@@ -200,9 +202,13 @@ class _Work:
         starts = [subtitle.span.start for subtitle in self._subtitles] if picks_subtitles else ()
         return Making(work, spans, self._index, starts)
 
-    def _pieces(self, spans: Iterable[Span]) -> list[Span]:
+    def _end(self, work: PictureWork) -> float:
+        """When what is cut ends: the picture, or the sound where no picture is asked for."""
+        return sound_end(self._sound) if work == "none" else self._index.end
+
+    def _pieces(self, spans: Iterable[Span], work: PictureWork) -> list[Span]:
         """The spans, cut to allowed lengths and to the end of the file, by their start."""
-        end = self._index.end
+        end = self._end(work)
         within = (Span(span.start, min(span.end, end)) for span in spans)
         return sorted(piece for span in within for piece in split(self._plan.clipper, span))
 
@@ -258,7 +264,7 @@ class _Work:
             needed = "that begins and ends at keyframes"
         return (
             f"none of {spans} gives a clip of allowed length {needed}, within the"
-            f" {self._index.end:.2f} s of the file"
+            f" {self._end(work):.2f} s of the file"
         )
 
 

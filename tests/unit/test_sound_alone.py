@@ -279,3 +279,38 @@ def test_every_channel_keeps_its_own(channels: int, extension: str) -> None:
     found, wanted = np.concatenate(parts).astype(int), samples[12_000:36_000].astype(int)
     assert found.shape == wanted.shape
     assert abs(found - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("seconds", [2.0, 5.0])
+def test_clips_end_with_the_sound(seconds: float, run: Run) -> None:
+    """And not with the picture beside it, which may be longer or shorter."""
+    data = unlike_lengths(picture=MadeVideo(scenes(3.5), (64, 48), audio=None), seconds=seconds)
+    clipping = {"Clipping": {"precision": "exact"}}
+    samples = run(data, clipping, [[0.5, 1.5], [1.5, 9.0], [6.0, 7.0]], {"audio": "wav"}).samples
+    lengths = []
+    for sample in samples:
+        channel, rate = heard(sample.parts["wav"])
+        lengths.append(len(channel) / rate)
+        assert sample.meta["receipt"]["duration"] == pytest.approx(lengths[-1], abs=0.03)
+    assert lengths == pytest.approx([1.0, seconds - 1.5], abs=0.03)
+
+
+def unlike_lengths(picture: MadeVideo, seconds: float) -> bytes:
+    """A video whose sound lasts so many seconds."""
+    sound = MadeVideo(scenes(seconds), codec=None, audio="aac").data()
+    buffer = io.BytesIO()
+    with (
+        av.open(io.BytesIO(picture.data()), "r") as seen,
+        av.open(io.BytesIO(sound), "r") as listened,
+        av.open(buffer, "w", format="mp4") as output,
+    ):
+        streams = [
+            output.add_stream_from_template(source.streams[0], opaque=True)
+            for source in (seen, listened)
+        ]
+        for source, stream in zip((seen, listened), streams, strict=True):
+            for packet in source.demux(source.streams[0]):
+                if packet.size:
+                    packet.stream = stream
+                    output.mux(packet)
+    return buffer.getvalue()
