@@ -20,8 +20,8 @@ class ByteBudget:
     Requests are served in order. A body of unknown length grows as it arrives, and a row may need
     several. The row with the oldest body in flight always gets what it asks for, so rows that wait
     for each other cannot come to a standstill, and the limit is exceeded by those of one row at
-    most. What asks for room *now* never exceeds it. Where several processes have a budget each of
-    the same place, an ``overdraft`` sees to it that one of them exceeds its own at a time.
+    most. A lease that is to grow *now* never exceeds it. Where several processes have a budget each
+    of the same place, an ``overdraft`` sees to it that one of them exceeds its own at a time.
     """
 
     def __init__(self, limit: int, overdraft: Overdraft | None = None) -> None:
@@ -31,11 +31,12 @@ class ByteBudget:
         self.used = 0
         self._leases: dict[Lease, None] = {}
         self._waiting: deque[tuple[Lease, int, anyio.Event]] = deque()
+        self._watching: dict[anyio.Event, tuple[int, Deadline | None]] = {}
 
     @property
     def waiting(self) -> int:
         """How many bodies wait for a share."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._watching)
 
     async def lease(self, size: int) -> Lease:
         """Take ``size`` bytes out of the budget; waits until they are there."""
@@ -46,6 +47,31 @@ class ByteBudget:
         except BaseException:
             lease.close()
             raise
+        return lease
+
+    async def has_room(self, size: int) -> None:
+        """Wait until there are ``size`` bytes, without taking them.
+
+        For those who then have to wait for something else, and must not hold room meanwhile.
+        """
+        operation = current_operation()
+        if self._has_room(size, operation):
+            return
+        there_is = anyio.Event()
+        self._watching[there_is] = size, operation
+        try:
+            with waiting(holds=True):
+                await there_is.wait()
+        finally:
+            self._watching.pop(there_is, None)
+
+    def lease_if_room(self, size: int) -> Lease | None:
+        """Take ``size`` bytes out of the budget if ``has_room`` would not wait for them."""
+        lease = Lease(self)
+        if not self._has_room(size, lease.operation):
+            return None
+        self._leases[lease] = None
+        self._grant(lease, size)
         return lease
 
     def lease_now(self, size: int) -> Lease | None:
@@ -83,6 +109,14 @@ class ByteBudget:
             return True
         return self._is_of_oldest(lease) and self._may_overdraw()
 
+    def _has_room(self, size: int, operation: Deadline | None) -> bool:
+        """The same for a further lease of a row."""
+        if not self._waiting and self.used + size <= self.limit:
+            return True
+        oldest = next(iter(self._leases), None)
+        is_oldest = oldest is None or (operation is not None and oldest.operation is operation)
+        return is_oldest and self._may_overdraw()
+
     def _may_overdraw(self) -> bool:
         """Whether the limit may be exceeded now; if not, those who wait are looked at again."""
         if self._overdraft is None or self._overdraft.take():
@@ -111,6 +145,9 @@ class ByteBudget:
         for request in list(self._waiting):
             if self._is_of_oldest(request[0]) and self._may(*request[:2]):
                 self._serve(request)
+        for there_is, (size, operation) in self._watching.items():
+            if not there_is.is_set() and self._has_room(size, operation):
+                there_is.set()
         if self._overdraft is not None and self.used <= self.limit:
             self._overdraft.give_back()
 

@@ -7,7 +7,7 @@ is opened there.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import (
@@ -84,11 +84,18 @@ class BodyWriter(Protocol):
 class Spool(Protocol):
     """Where bodies are kept until they are processed."""
 
-    def body(self, size: int | None = None) -> AbstractAsyncContextManager[BodyWriter]:
-        """Open a body, before asking for it; it is dropped unless finished.
+    def body(self) -> AbstractAsyncContextManager[BodyWriter]:
+        """Open a body, before asking for it; waits for room. It is dropped unless finished."""
 
-        Waits for room for ``size`` bytes, or for what bodies usually have where that is not known.
+    async def has_room(self, size: int | None) -> None:
+        """Wait until there is room for a body of ``size`` bytes (None: not known), and take none.
+
+        For those who have to wait for something else as well: what holds room and waits stands in
+        the way of those who wait for room.
         """
+
+    def body_if_room(self, size: int | None) -> AbstractContextManager[BodyWriter] | None:
+        """Open a body of such a size if there is room for it now; as ``body``."""
 
 
 class BodyFolder(Protocol):

@@ -11,7 +11,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -94,13 +100,25 @@ class Spool:
         self._usual_size = min(INLINE_BYTES, self.share)
 
     @asynccontextmanager
-    async def body(self, size: int | None = None) -> AsyncIterator[SpooledBody]:
-        """Open a body; waits for room for one of ``size`` bytes, or of usual size.
+    async def body(self) -> AsyncIterator[SpooledBody]:
+        """Open a body; waits for room for one of usual size. Unless finished, it is dropped."""
+        with self._opened(await self.budget.lease(self._usual_size)) as body:
+            yield body
 
-        Unless finished, it is dropped.
-        """
+    async def has_room(self, size: int | None) -> None:
+        """Wait until there is room for a body of ``size`` bytes (None: of usual size)."""
         size = self._usual_size if size is None else size
-        body = SpooledBody(self, await self.budget_for(size).lease(size))
+        await self.budget_for(size).has_room(size)
+
+    def body_if_room(self, size: int | None) -> AbstractContextManager[SpooledBody] | None:
+        """Open a body of such a size, if there is room for it. Unless finished, it is dropped."""
+        size = self._usual_size if size is None else size
+        lease = self.budget_for(size).lease_if_room(size)
+        return None if lease is None else self._opened(lease)
+
+    @contextmanager
+    def _opened(self, lease: Lease) -> Iterator[SpooledBody]:
+        body = SpooledBody(self, lease)
         try:
             yield body
         finally:

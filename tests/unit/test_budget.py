@@ -60,6 +60,64 @@ async def test_rows_of_two_bodies_do_not_wait_for_each_other() -> None:
 
 
 @pytest.mark.anyio
+async def test_rows_that_also_wait_for_their_turn() -> None:
+    """Take room when it has come, and none is held by whoever waits; all rows of two get there."""
+    budget, turn, done = ByteBudget(LIMIT), anyio.Semaphore(1), list[int]()
+
+    async def take(size: int) -> Lease:
+        while True:
+            await budget.has_room(size)
+            async with turn:
+                await anyio.lowlevel.checkpoint()
+                if (lease := budget.lease_if_room(size)) is not None:
+                    return lease
+
+    async def row(number: int) -> None:
+        with Deadline(60):
+            picture = await take(40)
+            await anyio.wait_all_tasks_blocked()
+            sound = await take(40)
+            done.append(number)
+            picture.close()
+            sound.close()
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for number in range(7):
+                tasks.start_soon(row, number)
+    assert sorted(done) == list(range(7))
+    assert budget.used == 0
+
+
+@pytest.mark.anyio
+async def test_looking_for_room() -> None:
+    """Takes none, waits behind those who do, and ends when there is some."""
+    budget, seen = ByteBudget(LIMIT), list[str]()
+    first, second = await budget.lease(60), await budget.lease(20)
+    await budget.has_room(20)
+    assert budget.used == 80
+    assert budget.lease_if_room(21) is None
+
+    async def grow() -> None:
+        await second.grow(60)
+        seen.append("grown")
+
+    async def look() -> None:
+        await budget.has_room(10)
+        seen.append("room")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(grow)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(look)
+        await anyio.wait_all_tasks_blocked()
+        assert (seen, budget.waiting, budget.lease_if_room(10)) == ([], 2, None)
+        first.close()
+    assert sorted(seen) == ["grown", "room"]
+    assert budget.waiting == 0
+
+
+@pytest.mark.anyio
 async def test_the_oldest_row_s_room_is_no_other_row_s() -> None:
     """A row that waits for its first body stays behind, whatever the oldest one gets."""
     budget, served = ByteBudget(LIMIT), list[str]()

@@ -78,12 +78,14 @@ class FtpClient:
         addresses = await self._addresses(wanted.host)
         while True:
             holds = transfer.body is not None
+            await transfer.wait_for_room()
             try:
                 async with (
                     self._hosts.turn(wanted.place, _LONGEST_HOLD_S if holds else None) as turn,
                     self._slots.one(transfer, at_once=holds),
                 ):
-                    await transfer.open()
+                    if not transfer.open():
+                        continue
                     with _telling(turn):
                         async with open_session(
                             self._settings, wanted, addresses, deadlines
@@ -95,7 +97,7 @@ class FtpClient:
             if is_whole:
                 return await transfer.finish()
             assert transfer.whole is not None
-            await transfer.make_room(transfer.whole)
+            await transfer.expect(transfer.whole)
 
     async def _addresses(self, host: str) -> Sequence[str]:
         """Where the host may be asked: it is connected to there, whatever its name leads to then.
@@ -123,7 +125,8 @@ async def _take(session: Session, turn: Turn, transfer: Transfer) -> bool:
     await session.log_in()
     transfer.whole = await session.size()
     transfer.check_size(transfer.whole or 0)
-    if transfer.whole is not None and not (await transfer.open()).fits(transfer.whole):
+    assert transfer.body is not None
+    if transfer.whole is not None and not transfer.body.fits(transfer.whole):
         return False
     reply = await session.ask_for_file()
     if not reply.is_busy:

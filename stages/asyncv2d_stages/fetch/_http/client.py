@@ -186,12 +186,14 @@ class Client:
         while True:
             # What holds a part of a body gives its room back if its turn does not come soon.
             holds = transfer.body is not None
+            await transfer.wait_for_room()
             try:
                 async with (
                     self._hosts.turn(call.target.place, _LONGEST_HOLD_S if holds else None) as turn,
                     self._slots.one(transfer, at_once=holds),
                 ):
-                    await transfer.open()
+                    if not transfer.open():
+                        continue
                     answer = await self._exchange.ask(call, transfer, turn)
             except NoTurnError:
                 await transfer.drop()
@@ -201,7 +203,7 @@ class Client:
                 continue
             if not isinstance(answer, NoRoom):
                 return answer
-            await transfer.make_room(answer.size)
+            await transfer.expect(answer.size)
 
 
 def _asked_s(error: ItemError) -> float:

@@ -184,7 +184,8 @@ class Exchange:
         self._check_consent(response)
         await transfer.begin(response, call.target)
         size = transfer.whole
-        if status != 206 and size is not None and not (await transfer.open()).fits(size):
+        assert transfer.body is not None
+        if status != 206 and size is not None and not transfer.body.fits(size):
             return NoRoom(size)
         await self._receive(response, transfer)
         return None

@@ -74,18 +74,23 @@ class Transfer:
     ) -> None:
         await self.drop()
 
-    async def open(self) -> BodyWriter:
-        """Where to put the body; waits for room."""
-        if self.body is None:
-            self.body = await self._stack.enter_async_context(self.spool.body(self.expected))
-        return self.body
+    async def wait_for_room(self) -> None:
+        """Wait until there is room for the body, without taking it.
 
-    async def make_room(self, size: int) -> None:
-        """Give up what came, and wait for so much room when it is opened again.
-
-        That is done once it is its host's turn, as all do: rows that had room and waited for a turn
+        It is taken when the turn to ask has come: rows that held room and waited for their turn
         would have those wait for room whose turn it is.
         """
+        if self.body is None:
+            await self.spool.has_room(self.expected)
+
+    def open(self) -> bool:
+        """Take room for the body; False where others were quicker."""
+        if self.body is None and (body := self.spool.body_if_room(self.expected)) is not None:
+            self.body = self._stack.enter_context(body)
+        return self.body is not None
+
+    async def expect(self, size: int) -> None:
+        """There was no room for a body of ``size`` bytes: give up what came."""
         self.expected = size
         await self.drop()
 
