@@ -49,42 +49,42 @@ class ByteBudget:
             raise
         return lease
 
-    async def has_room(self, size: int) -> None:
-        """Wait until there are ``size`` bytes, without taking them.
+    async def has_room(self, size: int, leave: int = 0) -> None:
+        """Wait until there are ``size`` bytes and ``leave`` more, without taking them.
 
         For those who then have to wait for something else, and must not hold room meanwhile.
         """
         operation = current_operation()
-        if self._has_room(size, operation):
+        if self._has_room(size + leave, operation):
             return
         there_is = anyio.Event()
-        self._watching[there_is] = size, operation
+        self._watching[there_is] = size + leave, operation
         try:
             with waiting(holds=True):
                 await there_is.wait()
         finally:
             self._watching.pop(there_is, None)
 
-    def lease_if_room(self, size: int) -> Lease | None:
+    def lease_if_room(self, size: int, leave: int = 0) -> Lease | None:
         """Take ``size`` bytes out of the budget if ``has_room`` would not wait for them."""
         lease = Lease(self)
-        if not self._has_room(size, lease.operation):
+        if not self._has_room(size + leave, lease.operation):
             return None
         self._leases[lease] = None
         self._grant(lease, size)
         return lease
 
-    def lease_now(self, size: int) -> Lease | None:
-        """Take ``size`` bytes out of the budget if they are there."""
+    def lease_now(self, size: int, leave: int = 0) -> Lease | None:
+        """Take ``size`` bytes out of the budget if they are there, and ``leave`` more."""
         lease = Lease(self)
         self._leases[lease] = None
-        if lease.grow_now(size):
+        if lease.grow_now(size, leave):
             return lease
         lease.close()
         return None
 
-    def _take_now(self, lease: Lease, size: int) -> bool:
-        if self._waiting or self.used + size > self.limit:
+    def _take_now(self, lease: Lease, size: int, leave: int) -> bool:
+        if self._waiting or self.used + size + leave > self.limit:
             return False
         self._grant(lease, size)
         return True
@@ -180,9 +180,9 @@ class Lease:
         """Take ``size`` more bytes."""
         await self.budget._take(self, size)
 
-    def grow_now(self, size: int) -> bool:
-        """Take ``size`` more bytes if they are there; False, and nothing taken, if not."""
-        return self.budget._take_now(self, size)
+    def grow_now(self, size: int, leave: int = 0) -> bool:
+        """Take ``size`` more bytes if they are there, and ``leave`` beside them; else take none."""
+        return self.budget._take_now(self, size, leave)
 
     def shrink(self, size: int) -> None:
         """Give ``size`` bytes back."""

@@ -87,14 +87,16 @@ class Spool(Protocol):
     def body(self) -> AbstractAsyncContextManager[BodyWriter]:
         """Open a body, before asking for it; waits for room. It is dropped unless finished."""
 
-    async def has_room(self, size: int | None) -> None:
+    async def has_room(self, size: int | None, *, more_to_come: bool = False) -> None:
         """Wait until there is room for a body of ``size`` bytes (None: not known), and take none.
 
         For those who have to wait for something else as well: what holds room and waits stands in
-        the way of those who wait for room.
+        the way of those who wait for room. ``more_to_come``: the row needs a further one.
         """
 
-    def body_if_room(self, size: int | None) -> AbstractContextManager[BodyWriter] | None:
+    def body_if_room(
+        self, size: int | None, *, more_to_come: bool = False
+    ) -> AbstractContextManager[BodyWriter] | None:
         """Open a body of such a size if there is room for it now; as ``body``."""
 
 

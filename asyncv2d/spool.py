@@ -105,20 +105,24 @@ class Spool:
         with self._opened(await self.budget.lease(self._usual_size)) as body:
             yield body
 
-    async def has_room(self, size: int | None) -> None:
+    async def has_room(self, size: int | None, *, more_to_come: bool = False) -> None:
         """Wait until there is room for a body of ``size`` bytes (None: of usual size)."""
         size = self._usual_size if size is None else size
-        await self.budget_for(size).has_room(size)
+        budget = self.budget_for(size)
+        await budget.has_room(size, _leave(budget, more_to_come))
 
-    def body_if_room(self, size: int | None) -> AbstractContextManager[SpooledBody] | None:
+    def body_if_room(
+        self, size: int | None, *, more_to_come: bool = False
+    ) -> AbstractContextManager[SpooledBody] | None:
         """Open a body of such a size, if there is room for it. Unless finished, it is dropped."""
         size = self._usual_size if size is None else size
-        lease = self.budget_for(size).lease_if_room(size)
-        return None if lease is None else self._opened(lease)
+        budget = self.budget_for(size)
+        lease = budget.lease_if_room(size, _leave(budget, more_to_come))
+        return None if lease is None else self._opened(lease, more_to_come)
 
     @contextmanager
-    def _opened(self, lease: Lease) -> Iterator[SpooledBody]:
-        body = SpooledBody(self, lease)
+    def _opened(self, lease: Lease, more_to_come: bool = False) -> Iterator[SpooledBody]:
+        body = SpooledBody(self, lease, more_to_come)
         try:
             yield body
         finally:
@@ -140,6 +144,7 @@ class SpooledBody:
 
     spool: Spool
     lease: Lease
+    more_to_come: bool = False
     size: int = 0
     _chunks: list[bytes] = field(default_factory=list)
     _buffered: int = 0
@@ -154,12 +159,14 @@ class SpooledBody:
         ItemError (too_large) if there will never be room.
         """
         self._check(size)
-        if self.lease.budget is not self.spool.budget_for(size):
-            return self._move_lease(self.spool.budget_for(size).lease_now(size))
+        budget = self.spool.budget_for(size)
+        leave = _leave(budget, self.more_to_come)
+        if self.lease.budget is not budget:
+            return self._move_lease(budget.lease_now(size, leave))
         missing = size - self.lease.size
         if missing <= 0:
             self.lease.shrink(-missing)
-        return missing <= 0 or self.lease.grow_now(missing)
+        return missing <= 0 or self.lease.grow_now(missing, leave)
 
     def _check(self, size: int) -> None:
         if size > max(self.spool.largest, self.spool.share):
@@ -278,6 +285,14 @@ class SpooledBody:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         self.lease.close()
+
+
+def _leave(budget: ByteBudget, more_to_come: bool) -> int:
+    """What a body has to leave to others: the first ones of rows must not take all there is.
+
+    Else all of them would wait for the rest, and one row after the other would get it.
+    """
+    return budget.limit // 2 if more_to_come else 0
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -148,6 +149,26 @@ async def test_what_does_not_fit_now_is_reserved(spool: Spool) -> None:
             others.close()
         assert body.fits(2 * INLINE_BYTES)
         assert spool.budget.used == 2 * INLINE_BYTES
+    assert spool.budget.used == 0
+
+
+async def test_first_bodies_leave_room_for_second_ones(spool: Spool) -> None:
+    """Half of it: else all rows would have one body, and wait for the other."""
+    size = 2 << 20
+    with ExitStack() as stack:
+        bodies = []
+        while (first := spool.body_if_room(None, more_to_come=True)) is not None:
+            body = stack.enter_context(first)
+            if not body.fits(size):
+                break
+            bodies.append(body)
+        assert len(bodies) == spool.budget.limit // 2 // size
+        assert spool.body_if_room(size, more_to_come=True) is None
+        await spool.has_room(size)
+        second = spool.body_if_room(size)
+        assert second is not None
+        with second as body:
+            assert body.fits(size)
     assert spool.budget.used == 0
 
 

@@ -264,13 +264,16 @@ class _Pages:
         """Download the forms that are plain files as any URL is; facts, and further attempts."""
         info: dict[str, Any] = {}
         more = 0
-        for form in found.forms:
-            if form.pieces is None:
-                media[form.modality], facts = await self._client.download(
-                    form.url, form.headers, from_local=found.is_local
-                )
-                info = info or dict(facts)
-                more += cast(int, facts.get("attempts", 1)) - 1
+        files = [form for form in found.forms if form.pieces is None]
+        for form in files:
+            media[form.modality], facts = await self._client.download(
+                form.url,
+                form.headers,
+                from_local=found.is_local,
+                more_to_come=form is not files[-1],
+            )
+            info = info or dict(facts)
+            more += cast(int, facts.get("attempts", 1)) - 1
         info.pop("attempts", None)
         return info, more
 

@@ -99,17 +99,22 @@ class Client:
         self._own_cookies = read_cookies(settings.cookies)
 
     async def download(
-        self, url: str, headers: Mapping[str, str] | None = None, *, from_local: bool = True
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        from_local: bool = True,
+        more_to_come: bool = False,
     ) -> tuple[Blob, dict[str, object]]:
         """The body of ``url``, and what was learnt: status, type, attempts, the URL it came from.
 
-        ``from_local``: a row names it, or a page of this network does. Raises ItemError, with the
-        number of attempts.
+        ``from_local``: a row names it, or a page of this network does. ``more_to_come``: its row
+        needs a further body. Raises ItemError, with the number of attempts.
         """
         first = Call(target(url), headers or {}, Cookies(self._own_cookies))
         last: ItemError | None = None
         failures = 0
-        async with Transfer(self._spool, self._settings.max_bytes) as transfer:
+        async with Transfer(self._spool, self._settings.max_bytes, more_to_come) as transfer:
             for attempt in count(1):
                 before = transfer.received
                 try:

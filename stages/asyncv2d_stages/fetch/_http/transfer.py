@@ -48,11 +48,13 @@ class Version:
 class Transfer:
     """What came of a body so far, and whether the rest can be asked for.
 
-    ``expected`` is how large it is (bytes), where that was said and there was no room for it.
+    ``more_to_come``: its row needs a further body. ``expected`` is how large it is (bytes), where
+    that was said and there was no room for it.
     """
 
     spool: Spool
     max_bytes: int | None
+    more_to_come: bool = False
     body: BodyWriter | None = None
     received: int = 0
     whole: int | None = None
@@ -81,12 +83,13 @@ class Transfer:
         would have those wait for room whose turn it is.
         """
         if self.body is None:
-            await self.spool.has_room(self.expected)
+            await self.spool.has_room(self.expected, more_to_come=self.more_to_come)
 
     def open(self) -> bool:
         """Take room for the body; False where others were quicker."""
-        if self.body is None and (body := self.spool.body_if_room(self.expected)) is not None:
-            self.body = self._stack.enter_context(body)
+        if self.body is None:
+            body = self.spool.body_if_room(self.expected, more_to_come=self.more_to_come)
+            self.body = None if body is None else self._stack.enter_context(body)
         return self.body is not None
 
     async def expect(self, size: int) -> None:
