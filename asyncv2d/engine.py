@@ -15,7 +15,8 @@ from asyncv2d.overdraft import Overdraft
 from asyncv2d.pipeline import Pipeline, Stage
 from asyncv2d.plan import Plan
 from asyncv2d.ports import FetchContext, Pauses
-from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d.spool import Spool
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.subsampling import Subsampling
 from asyncv2d.types import INLINE_BYTES, Cause, Processed
 from asyncv2d.workers import WorkerPool, open_pool

@@ -24,7 +24,7 @@ from asyncv2d.nursery_start import LOOP
 from asyncv2d.output import output_folder
 from asyncv2d.published import published, published_rows, retried
 from asyncv2d.report import Summary
-from asyncv2d.spool import SpoolFolders, spool_folders
+from asyncv2d.spool_folders import SpoolFolders, spool_folders
 from asyncv2d.store import open_store
 from asyncv2d.types import RunError, ShardSpec, UserError
 

@@ -12,7 +12,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from asyncv2d.config import Config, build, load
 from asyncv2d.engine import Engine, open_engine
-from asyncv2d.spool import spool_folders
+from asyncv2d.spool_folders import spool_folders
 from asyncv2d.types import Outcome, Processed, Row
 
 RowLike = str | Mapping[str, Any] | Row

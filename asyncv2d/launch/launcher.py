@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from asyncv2d.job import Job
 from asyncv2d.nursery import Nursery
-from asyncv2d.spool import SpoolFolders
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import ShardSpec
 
 

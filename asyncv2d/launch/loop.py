@@ -27,7 +27,7 @@ from asyncv2d.publish import open_site
 from asyncv2d.record import outcome_line
 from asyncv2d.registry import load, names
 from asyncv2d.shard import run_shards, table_rows
-from asyncv2d.spool import SpoolFolders
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import Outcome, Processed, RunError, ShardSpec
 
 _PROGRESS_EVERY_S = 0.5

@@ -18,7 +18,7 @@ from asyncv2d.publish import open_site
 from asyncv2d.published import published
 from asyncv2d.shard import RowSource, table_rows
 from asyncv2d.sites import Site
-from asyncv2d.spool import SpoolFolders
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.store import open_store
 from asyncv2d.stream import ArrivingRows, Limits, arriving
 from asyncv2d.tar_out import StreamSite

@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from asyncv2d.budget import ByteBudget
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.ports import FetchContext
-from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d.spool import Spool
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d_stages.fetch.http import HttpFetcher
 from scripts.bench.measure import Usage, measure
 

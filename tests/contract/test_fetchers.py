@@ -15,7 +15,8 @@ from asyncv2d.budget import ByteBudget
 from asyncv2d.fetching import equipped
 from asyncv2d.ports import FetchContext, Fetcher, PageFetcher
 from asyncv2d.registry import load, names
-from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d.spool import Spool
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import asyncv2d
 from asyncv2d.config import build
 from asyncv2d.engine import open_engine
 from asyncv2d.made_media import MadeVideo, scenes
-from asyncv2d.spool import SpoolFolders
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import INLINE_BYTES, Row
 
 if TYPE_CHECKING:

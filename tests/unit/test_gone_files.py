@@ -23,7 +23,7 @@ from asyncv2d.probe import from_start, open_media
 from asyncv2d.publish import open_site
 from asyncv2d.shard import Watch, run_shards, table_rows
 from asyncv2d.sites import Site
-from asyncv2d.spool import SpoolFolders
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.tar_out import StreamSite
 from asyncv2d.types import (
     Cause,

@@ -18,7 +18,7 @@ from asyncv2d import subsampling
 from asyncv2d.config import build
 from asyncv2d.engine import Engine, open_engine
 from asyncv2d.made_media import MadeVideo, scenes
-from asyncv2d.spool import SpoolFolders
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.task import write_part
 from asyncv2d.types import INLINE_BYTES, Ok, Row, RunError
 

@@ -10,7 +10,7 @@ import pytest
 from asyncv2d.config import build
 from asyncv2d.engine import open_engine
 from asyncv2d.progress import limiting_stage, merged, snapshot
-from asyncv2d.spool import SpoolFolders
+from asyncv2d.spool_folders import SpoolFolders
 
 
 def state(fetch: tuple[int, int], subsample: tuple[int, int], waiting: int = 0) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 import asyncv2d
-from asyncv2d import spool
+from asyncv2d import spool_folders
 from asyncv2d.types import Cause, Failed, Ok, Outcome, Processed, Row, UserError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands for /dev/shm, to see what is left in it."""
     folder = tmp_path / "shm"
     folder.mkdir()
-    monkeypatch.setattr(spool, "_SHARED_MEMORY", folder)
+    monkeypatch.setattr(spool_folders, "_SHARED_MEMORY", folder)
     return folder
 
 

@@ -18,7 +18,7 @@ from asyncv2d.job import Job, make_job
 from asyncv2d.publish import open_site
 from asyncv2d.report import ShardReport
 from asyncv2d.shard import run_shards, table_rows
-from asyncv2d.spool import SpoolFolders
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import ShardSpec
 
 if TYPE_CHECKING:

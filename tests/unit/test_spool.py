@@ -10,9 +10,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asyncv2d import spool as module
+from asyncv2d import spool_folders as module
 from asyncv2d.budget import ByteBudget
-from asyncv2d.spool import Spool, SpoolFolders, spool_folders
+from asyncv2d.spool import Spool
+from asyncv2d.spool_folders import SpoolFolders, spool_folders
 from asyncv2d.types import INLINE_BYTES, Cause, ItemError, RunError, UserError
 
 pytestmark = pytest.mark.anyio

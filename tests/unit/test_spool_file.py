@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from asyncv2d.budget import ByteBudget
-from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d.spool import Spool
 from asyncv2d.spool_file import spool_folder
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import Cause, ItemError, RunError
 
 pytestmark = pytest.mark.anyio

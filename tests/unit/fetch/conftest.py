@@ -13,7 +13,8 @@ import pytest
 
 from asyncv2d.budget import ByteBudget
 from asyncv2d.ports import FetchContext
-from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d.spool import Spool
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import ItemError
 from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._hosts import dns

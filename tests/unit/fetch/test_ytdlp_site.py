@@ -26,7 +26,8 @@ from asyncv2d.config import build
 from asyncv2d.fetching import equipped, open_fetchers
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.ports import FetchContext
-from asyncv2d.spool import Spool, SpoolFolders
+from asyncv2d.spool import Spool
+from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row, RunError
 from asyncv2d_stages.fetch import _backoff, ytdlp
 from asyncv2d_stages.fetch._hosts import host as one_host
