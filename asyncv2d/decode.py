@@ -148,7 +148,7 @@ def _decode(
     # Without a selection nothing else ends the decode before the file does.
     is_all_known = making is not None and watch is None and selection is None
     views = SmallViews()
-    decoded = Decoded()
+    decoded, is_whole = Decoded(), selection is not None
     with from_start(media, media.video) as container:
         for frame, time, end in shown_frames(media, container, efforts):
             new_scene = False
@@ -161,14 +161,16 @@ def _decode(
             decoded.times.append(time)
             decoded.end = end
             if is_all_known and not schedule.needs(time, float("inf")):
-                decoded.end = max(end, index.end)
+                is_whole = True
                 break
     if not decoded.times:
         raise ItemError(media.harm, "no frame of the video could be decoded")
     if selection is not None:
         selection.check(decoded.times)
-        decoded.times, decoded.end = selection.times, max(decoded.end, selection.end)
-    decoded.end = media.end_after(decoded.times[-1], decoded.end, index.hidden)
+        decoded.times = selection.times
+    if decoded.times[-1] < index.end:  # else the packets have no times
+        # Damage may end the decode early: the last frame stays until the next should have come.
+        decoded.end = index.end if is_whole else index.end_of(decoded.times[-1])
     decoded.takes = schedule.finish(decoded.end)
     decoded.facts = watch.finish(decoded.times, decoded.end) if watch else {}
     return decoded

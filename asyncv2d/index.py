@@ -8,15 +8,16 @@ everything it may refer to is decoded, from the keyframe before it on, and nothi
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asyncv2d.clock import LONGEST_STILL, Clock
 from asyncv2d.nal_units import keyframe_test
 from asyncv2d.probe import Media, from_start, packets
 
@@ -42,8 +43,7 @@ class PacketIndex:
     ``keyframes`` marks those that can be decoded alone; ``sizes`` are in bytes; ``end`` is when the
     last one ends. ``lead_in`` is the time of a keyframe that an edit list hides, and that the first
     frames that are shown cannot do without. ``is_timed``: all packets have times of their own.
-    ``is_seamless``: an edit list hides none between those that are shown. ``hidden`` are the times
-    in seconds at which those would be shown that an edit list hides.
+    ``is_seamless``: an edit list hides none between those that are shown.
     """
 
     times: NDArray[np.float64]
@@ -53,7 +53,6 @@ class PacketIndex:
     lead_in: float | None = None
     is_timed: bool = True
     is_seamless: bool = True
-    hidden: Sequence[float] = ()
 
     @property
     def can_be_copied(self) -> bool:
@@ -93,9 +92,8 @@ def read_index(media: Media) -> PacketIndex:
     chosen = media.video or media.audio
     if chosen is None or chosen.time_base is None:
         return PacketIndex(np.empty(0), np.empty(0, np.bool_), np.empty(0, np.int64), 0.0)
-    clock, end = media.clock(chosen), 0.0
-    is_keyframe = keyframe_test(chosen)
-    times: list[float] = []
+    clock, is_keyframe = media.clock(chosen), keyframe_test(chosen)
+    rows: list[tuple[float, float, float]] = []
     hidden: list[bool] = []
     keys: list[bool] = []
     sizes: list[int] = []
@@ -106,24 +104,70 @@ def read_index(media: Media) -> PacketIndex:
             keys.append(is_keyframe(packet))
             sizes.append(packet.size)
             hidden.append(packet.is_discard)
-            times.append(float("nan") if packet.pts is None else clock.time(packet.pts))
-            if not (hidden[-1] or packet.pts is None):
-                end = max(end, times[-1] + clock.length(packet.duration))
-    stamps, keyframes = np.array(times, np.float64), np.array(keys, np.bool_)
-    are_hidden = np.array(hidden, np.bool_)
+            shown_at, decoded_at = _seconds(clock, packet.pts), _seconds(clock, packet.dts)
+            rows.append((shown_at, decoded_at, clock.length(packet.duration)))
+    stamps, decoding, lengths = np.array(rows, np.float64).reshape(-1, 3).T
+    keyframes, are_hidden = np.array(keys, np.bool_), np.array(hidden, np.bool_)
     shown, away = np.where(are_hidden, np.nan, stamps), stamps[are_hidden & ~np.isnan(stamps)]
-    if media.video is not None and times:
-        end = media.end_after(float(np.nanmax([*shown, 0.0])), end, away.tolist())
     return PacketIndex(
         times=shown,
         keyframes=keyframes,
         sizes=np.array(sizes, np.int64),
-        end=end,
+        end=_end(media, _Times(shown, stamps, decoding, lengths)),
         lead_in=_lead_in(stamps, ~np.isnan(shown), keyframes),
         is_timed=not np.isnan(stamps).any(),
         is_seamless=not _hides_between(away, shown),
-        hidden=away.tolist(),
     )
+
+
+def _seconds(clock: Clock, timestamp: int | None) -> float:
+    return float("nan") if timestamp is None else clock.time(timestamp)
+
+
+class _Times(NamedTuple):
+    """The times of packets in the order of decoding, in seconds; NaN where there is none.
+
+    ``stamps`` are those of ``shown``, and of packets that an edit list hides.
+    """
+
+    shown: NDArray[np.float64]
+    stamps: NDArray[np.float64]
+    decoding: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+
+
+def _end(media: Media, times: _Times) -> float:
+    """When the last frame leaves the screen, or the last sound ends.
+
+    The lengths in MP4 are not those of showing, so there it is the first of what the file says of
+    its end that comes after the last frame; that may be nothing, where frames come at no even rate.
+    """
+    if np.isnan(times.shown).all():
+        return 0.0
+    number = int(np.nanargmax(times.shown))
+    last, length = float(times.shown[number]), float(times.lengths[number])
+    if media.probe.video is None:
+        return last + length
+    usual = float(1 / media.probe.video.rate)
+    if not 0 < length < LONGEST_STILL:
+        length = usual
+    if not media.lengths_are_of_decoding:
+        return last + length
+    after = (float(end) for end in _said_ends(media, times) if last < end < last + LONGEST_STILL)
+    return min(after, default=last + min(length, usual))
+
+
+def _said_ends(media: Media, times: _Times) -> Iterator[float]:
+    """When an MP4 file's picture ends, by its packets, its edit list and its track's length.
+
+    Showing takes as long as decoding. The track's length is the sum of that, unless an edit list
+    makes it shorter; in segments of a longer video it counts from where that one began.
+    """
+    yield np.nanmin(times.stamps) + times.decoding[-1] + times.lengths[-1] - times.decoding[0]
+    yield from times.stamps[np.isnan(times.shown)]
+    stream = media.video
+    if stream is not None and stream.duration is not None:
+        yield media.clock(stream).time((stream.start_time or 0) + stream.duration)
 
 
 def _hides_between(hidden: NDArray[np.float64], shown: NDArray[np.float64]) -> bool:
@@ -152,10 +196,9 @@ Needs = Callable[[float, float], bool]
 
 
 class Selection(Protocol):
-    """Which frames to decode. ``times`` are those of all frames, ``end`` is when the last ends."""
+    """Which frames to decode. ``times`` are those of all frames."""
 
     times: list[float]
-    end: float
 
     def efforts(self, needs: Needs) -> Iterable[Effort]:
         """What to do with each packet; ``needs(start, end)`` says if what is shown then is needed.
@@ -180,7 +223,6 @@ class Choice:
         self, index: PacketIndex, efforts: Sequence[Effort], needed: NDArray[np.bool_]
     ) -> None:
         self.times: list[float] = index.shown.tolist()
-        self.end = index.end
         self.needed = set(index.times[needed].tolist())
         self._efforts = efforts
 

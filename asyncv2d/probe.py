@@ -18,7 +18,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from asyncv2d import gif
-from asyncv2d.clock import LONGEST_STILL, Clock
+from asyncv2d.clock import Clock
 from asyncv2d.continuity import FORMATS, Continuity
 from asyncv2d.headers import headers, is_known
 from asyncv2d.media import AudioInfo, Probe, Size, VideoInfo
@@ -76,25 +76,17 @@ class Media:
         """Whether timestamps say when to decode a frame, and not when to show it."""
         return self.container.format.name == "avi"
 
+    @property
+    def lengths_are_of_decoding(self) -> bool:
+        """Whether a packet is as long as the time to the next one to be decoded.
+
+        That need not be the next one to be shown.
+        """
+        return self.container.format.name.startswith("mov,mp4")
+
     def clock(self, stream: Stream) -> Clock:
         """What a stream's timestamps mean."""
         return Clock(stream.time_base or _UNKNOWN_TIME_BASE, self.origin)
-
-    def end_after(self, last: float, guess: float, hidden: Sequence[float]) -> float:
-        """When the picture ends whose last frame comes at ``last`` and seems to end at ``guess``.
-
-        In MP4 a packet is as long as the time to the next one to be decoded, which need not be the
-        next one to be shown; but the track says how long it is. Where an edit list ends it early
-        that may count from time 0; then it ends where a frame would come that is ``hidden``.
-        """
-        stream = self.video
-        if stream is None or stream.duration is None or self.damage:
-            return guess
-        if not self.container.format.name.startswith("mov,mp4"):
-            return guess
-        said = self.clock(stream).time((stream.start_time or 0) + stream.duration)
-        end = said if last < said < last + LONGEST_STILL else guess
-        return min([end, *(time for time in hidden if time > last)])
 
     def damaged(self, error: ItemError) -> None:
         """What comes after this place cannot be used: note it where the job keeps the rest.

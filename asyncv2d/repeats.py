@@ -33,7 +33,6 @@ class Repeats:
 
     def __init__(self, index: PacketIndex, bits: NDArray[np.float64]) -> None:
         self.times: list[float] = index.shown.tolist()
-        self.end = index.end
         self.left_out: set[float] = set()
         self._numbers = {time: number for number, time in enumerate(self.times)}
         # A frame that is decoded after one with news, but shown before it, may repeat the news.
