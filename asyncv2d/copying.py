@@ -6,7 +6,7 @@ import io
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 from av.container import InputContainer
@@ -14,6 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from asyncv2d.build_note import build_note, with_note
+from asyncv2d.clips import SOON
 from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex
 from asyncv2d.media import Clipper, Span
@@ -42,13 +43,21 @@ def _mp4_codecs() -> set[str]:
         return set(container.supported_codecs)
 
 
+class Copies(NamedTuple):
+    """The clips that were copied, and the spans of which copying would leave most out."""
+
+    made: Sequence[Copied]
+    missed: Sequence[Span]
+
+
 def copy_clips(
     media: Media, index: PacketIndex, pieces: Sequence[Span], clipper: Clipper
-) -> Iterator[Copied]:
+) -> Copies:
     """The pictures of ``pieces``, by their start, with their receipts.
 
     With precision ``keyframe_adjusted`` a clip begins and ends at keyframes inside its span; with
     ``low`` it begins at the keyframe before. One that an edit list hides is hidden in the clip too.
+    What needs a frame from after the span cannot be copied; before a still that is most of it.
     Raises ItemError (corrupt) where the file cannot be read to the end, or holds a codec that MP4
     does not allow.
     """
@@ -58,11 +67,28 @@ def copy_clips(
         keyframes = [float(index.shown[0]), *keyframes]
     frame = min(_MOST_BEYOND, float(1 / media.probe.video.rate))
     note = build_note(media)
+    made: list[Copied] = []
+    missed: list[Span] = []
     for piece in pieces:
         wanted = Span(piece.start, end) if end - piece.end < frame else piece
         real = _at_keyframes(wanted, keyframes, end, clipper)
-        if real is not None:
-            yield _copy(media, index, piece, real, clipper, note)
+        copied = None if real is None else _copy(media, index, piece, real, clipper, note)
+        if clipper.precision == "low" and _misses_most(index, piece, copied):
+            missed.append(piece)
+        elif copied is not None:
+            made.append(copied)
+    return Copies(made, missed)
+
+
+def _misses_most(index: PacketIndex, piece: Span, copied: Copied | None) -> bool:
+    """Whether a copy shows less than half of what the video shows in ``piece``."""
+    start = max(piece.start, float(index.shown[0]))
+    kept = 0.0
+    if copied is not None:
+        real = copied[1].real
+        kept = max(0.0, min(real.end, piece.end) - max(real.start, start))
+    # A span may be too short for a frame to come in it.
+    return piece.end - start - kept > max(SOON, (piece.end - start) / 2)
 
 
 def _at_keyframes(

@@ -30,6 +30,11 @@ class Clip:
     parts: dict[str, Body] = field(default_factory=dict)
     images: Sequence[tuple[float, bytes]] = ()
 
+    @property
+    def asked(self) -> Span:
+        """The span that was asked for."""
+        return self.span if self.receipt is None else self.receipt.asked
+
 
 class SampleMaker:
     """Makes the samples of one video. Its ``subtitles`` are read only where something asks."""
@@ -63,12 +68,12 @@ class SampleMaker:
         """The text of the subtitle that the clip was made of; pieces of a long one all have it."""
         if not self._plan.output.subtitles_are_clips:
             return None
-        subtitles = clip_subtitles(self._subtitles(), _asked(clip))
-        begun = [subtitle for subtitle in subtitles if subtitle.span.start <= _asked(clip).start]
+        subtitles = clip_subtitles(self._subtitles(), clip.asked)
+        begun = [subtitle for subtitle in subtitles if subtitle.span.start <= clip.asked.start]
         return begun[-1].text if begun else None
 
     def _clip_facts(self, clip: Clip) -> dict[str, Any]:
-        asked = _asked(clip)
+        asked = clip.asked
         times: list[Any] = list(asked)
         if self._writes_clock_times:
             times = [clock_time(time) for time in asked]
@@ -97,8 +102,3 @@ class SampleMaker:
         if body in (self._task.body, self._task.sound) or body.size <= PART_INLINE_BYTES:
             return body
         return Blob(size=body.size, path=write_part(spool, body.data))
-
-
-def _asked(clip: Clip) -> Span:
-    """The span that was asked for."""
-    return clip.span if clip.receipt is None else clip.receipt.asked

@@ -176,18 +176,27 @@ class _Work:
         if clipping and spans is None:
             spans = [Span(a, b) for a, b in facts["cuts_seconds"]]
         if work in ("encoded", "stills"):
-            makings = [self._making(work, group) for group in self._groups(spans)]
-            done = [decode_needed(self._media, self._plan, making) for making in makings]
-            clips = [_decoded_clip(take) for decoded in done for take in decoded.takes]
-            return sorted(clips, key=lambda clip: clip.span), facts
+            return self._decoded(work, spans), facts
         if work == "copied":
-            pieces = self._pieces(spans if spans is not None else [_WHOLE], work)
-            copies = copy_clips(self._media, self._index, pieces, self._plan.clipper)
-            return [Clip(receipt.real, receipt, picture) for picture, receipt in copies], facts
+            return self._copied(spans if spans is not None else [_WHOLE]), facts
         if not clipping:
             return [Clip(_WHOLE)], facts
         pieces = self._pieces(spans or (), work)
         return [Clip(piece, _receipt(piece)) for piece in pieces], facts
+
+    def _decoded(self, work: PictureWork, spans: Sequence[Span] | None) -> list[Clip]:
+        makings = [self._making(work, group) for group in self._groups(spans)]
+        done = [decode_needed(self._media, self._plan, making) for making in makings]
+        clips = [_decoded_clip(take) for decoded in done for take in decoded.takes]
+        return sorted(clips, key=lambda clip: clip.span)
+
+    def _copied(self, spans: Sequence[Span]) -> list[Clip]:
+        """The clips, copied as far as that shows what they are asked for; else encoded."""
+        pieces = self._pieces(spans, "copied")
+        copies = copy_clips(self._media, self._index, pieces, self._plan.clipper)
+        clips = [Clip(receipt.real, receipt, picture) for picture, receipt in copies.made]
+        encoded = self._decoded("encoded", copies.missed) if copies.missed else ()
+        return sorted([*clips, *encoded], key=lambda clip: clip.asked)
 
     def _groups(self, spans: Sequence[Span] | None) -> Sequence[Sequence[Span] | None]:
         """The spans, or None for the whole video, in groups that are made in one pass each."""

@@ -1,4 +1,4 @@
-"""Tests of when a picture ends, of which MP4 files may say too little or too much."""
+"""Tests of when pictures end: in MP4 files that say too little or too much, and beside stills."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 import asyncv2d
-from asyncv2d.made_media import MadeVideo, scenes
+from asyncv2d.made_media import MadeVideo, read_number, scenes
+from asyncv2d.types import Sample
 
 JOBS: Mapping[str, Mapping[str, Any]] = {
     "exact": {"ClippingSubsampler": {"args": {"precision": "exact"}}},
@@ -94,3 +95,22 @@ def test_a_still_before_the_last_frames_does_not_prolong_them(count: int, job: s
     (sample,) = asyncv2d.process(shown_at(ticks), JOBS[job], clips=[[0, 99]]).samples
     last, usual = ticks[-1] / 25, ticks[-1] / 25 / len(ticks)
     assert last < sample.meta["receipt"]["real"][1] < last + usual + 0.05
+
+
+def numbers(sample: Sample) -> list[int]:
+    """The numbers of the frames in a sample's video."""
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        return [read_number(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+
+
+def test_a_clip_of_a_still_shows_the_still() -> None:
+    """Also where that needs the frame after it, so that nothing of the span could be copied."""
+    data = shown_at([*range(15), *range(125, 150)])
+    spans = [[0, 0.5], [1.1, 3.6], [0.4, 4.0], [5.2, 5.6]]
+    samples = asyncv2d.process(data, JOBS["low"], clips=spans).samples
+    receipts = [sample.meta["receipt"] for sample in samples]
+    assert [receipt["asked"] for receipt in receipts] == sorted(map(tuple, spans))
+    assert [receipt["precision"] for receipt in receipts] == ["low", "exact", "exact", "low"]
+    assert [numbers(sample)[-1] for sample in samples[1:3]] == [14, 14]
+    assert numbers(samples[2]) == [14]
+    assert receipts[2]["real"] == pytest.approx((1.1, 3.6), abs=0.01)

@@ -37,8 +37,9 @@ class ClippingSubsampler(Settings):
     """``all``: every piece becomes a clip. ``first``: only the first one of each span."""
     precision: Precision = "low"
     """``low``: begins at the keyframe before the span, and ends with it, but for the last few
-    frames if these refer to one that comes later. ``keyframe_adjusted``: begins and ends at
-    keyframes inside the span, so nothing from outside is included. ``exact``: encoded anew."""
+    frames if these refer to one that comes later; where that would be most of it, it is encoded.
+    ``keyframe_adjusted``: begins and ends at keyframes inside the span, so nothing from outside is
+    included. ``exact``: encoded anew."""
 
     @field_validator("max_length")
     @classmethod
