@@ -127,14 +127,18 @@ def restamp(packets: Sequence[Packet[Any]], end: int) -> None:
     may be seconds, and give the last one the length of one at the nominal rate, or none; what x265
     says of a single one comes from memory it never wrote. Files have lengths of a millisecond, or
     none. Here decoding lasts just as long as showing does, so all durations in the file agree.
+    Pictures may be shown at the same time, but MP4 takes no two to be decoded then.
     """
-    shown = sorted(packet.pts or 0 for packet in packets)
-    places = {time: place for place, time in enumerate(shown)}
+    ranked = sorted(range(len(packets)), key=lambda number: packets[number].pts or 0)
+    shown = [packets[number].pts or 0 for number in ranked]
     lengths = [after - time for time, after in zip(shown, [*shown[1:], end], strict=True)]
-    order = [places[packet.pts or 0] for packet in packets]
+    order = sorted(range(len(ranked)), key=ranked.__getitem__)  # the place of each packet
     held = max(number - place for number, place in enumerate(order))
     last = len(shown) - 1 - held
     delay = max(held, end - shown[last] - lengths[order[-1]])
     early = [shown[0] - delay + number * (delay // max(1, held)) for number in range(held)]
-    for packet, place, time in zip(packets, order, [*early, *shown], strict=False):
+    decoded = [*early, *shown][: len(packets)]
+    for number in reversed(range(len(packets) - 1)):
+        decoded[number] = min(decoded[number], decoded[number + 1] - 1)
+    for packet, place, time in zip(packets, order, decoded, strict=True):
         packet.dts, packet.duration = time, lengths[place]

@@ -278,6 +278,31 @@ def test_lengths_that_the_source_has_wrong_do_not_matter(audio: str | None, run:
         assert length == pytest.approx(len(found) / 25, abs=0.04)
 
 
+@pytest.mark.parametrize("audio", ["aac", None])
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_frames_of_the_same_time_are_copied(b_frames: int, audio: str | None, run: Run) -> None:
+    """They have that time in the copy, too, and come in their order."""
+    made, buffer = MadeVideo(scenes(3), (64, 48), b_frames=b_frames, audio=audio), io.BytesIO()
+    with (
+        av.open(io.BytesIO(made.data()), "r") as source,
+        av.open(buffer, "w", format="matroska") as target,
+    ):
+        streams = [target.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
+            if packet.pts is not None and packet.stream.type == "video":
+                number = round(packet.pts * packet.time_base * 25)
+                packet.pts -= number % 5 // 4 * round(1 / 25 / packet.time_base)
+                packet.dts = packet.dts if b_frames else packet.pts
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
+    (sample,) = run(buffer.getvalue(), clipping("low"), [[0, 99]]).samples
+    assert numbers(sample) == list(range(75))
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        times = [frame.time or 0.0 for frame in container.decode(video=0)]
+    assert np.allclose(times, [(number - number % 5 // 4) / 25 for number in range(75)], atol=2e-3)
+
+
 @pytest.mark.parametrize("precision", ["low", "keyframe_adjusted", "exact"])
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_a_span_before_the_first_picture_gives_no_clip(
