@@ -149,11 +149,13 @@ def _attempt(
         clock = media.clock(stream)
         times = [clock.time(packet.pts or 0) for packet in chosen]
         shown = [time for time in times if time >= span.start - _ROUNDING]
-        real = Span(min(shown), _end(media, index, max(shown), span.end))
+        end = _end(media, index, max(shown), span.end)
+        end_stamp = round((end + float(media.origin)) / stream.time_base)  # clocks may be coarse
+        real = Span(min(shown), clock.time(end_stamp))
         for packet in chosen:
             assert packet.pts is not None
             packet.pts -= shift
-        restamp(chosen, round((real.end + float(media.origin)) / stream.time_base) - shift)
+        restamp(chosen, end_stamp - shift)
         file = PictureFile()
         output = add_copied(file.container, stream)
         if stream.codec_context.name == "hevc":

@@ -278,6 +278,20 @@ def test_lengths_that_the_source_has_wrong_do_not_matter(audio: str | None, run:
         assert length == pytest.approx(len(found) / 25, abs=0.04)
 
 
+def test_the_receipt_of_a_copy_ends_where_its_clock_can_say(run: Run) -> None:
+    """An end between two ticks of a coarse clock is rounded in the file, and in the receipt too."""
+    coarse = (("video_track_timescale", "25"),)
+    made = MadeVideo(scenes(3), (64, 48), uneven=True, audio=None, options=coarse)
+    spans = [[0, end] for end in (0.61, 1.11, 1.25, 1.39)]
+    for sample in run(made.data(), clipping("low"), spans).samples:
+        receipt = sample.meta["receipt"]
+        with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+            stream = container.streams.video[0]
+            length = float((stream.duration or 0) * (stream.time_base or 1))
+        assert receipt["duration"] == pytest.approx(length, abs=1e-4)
+        assert receipt["real"] == pytest.approx((0, length), abs=1e-4)
+
+
 @pytest.mark.parametrize("audio", ["aac", None])
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_frames_of_the_same_time_are_copied(b_frames: int, audio: str | None, run: Run) -> None:
