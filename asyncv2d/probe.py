@@ -146,8 +146,10 @@ def _rewind(container: InputContainer, stream: Stream) -> bool:
     name = container.format.name
     if isinstance(stream, VideoStream) and stream.pix_fmt == "pal8":
         return False  # MOV and Matroska give the palette once, with the first packet they ever read
-    # Matroska's index lists the pictures only, and sound may begin before the first of them.
-    exact = name.startswith("mov,mp4") or (name.startswith("matroska") and stream.type == "video")
+    # Matroska's index lists the pictures only, and sound may begin before the first of them; nor
+    # does it list pictures that come before time 0.
+    is_listed = stream.type == "video" and (container.start_time or 0) >= 0
+    exact = name.startswith("mov,mp4") or (name.startswith("matroska") and is_listed)
     if not exact:
         return False
     try:

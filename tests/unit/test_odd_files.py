@@ -183,3 +183,20 @@ def test_a_clock_that_begins_less_than_a_second_before_zero(audio: str | None) -
     (sample,) = asyncv2d.process(made.data(), job).samples
     assert numbers(sample.parts["mp4"])[0] == 0
     assert sample.meta["receipt"]["duration"] == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize(("codec", "audio"), [("libx264", "aac"), ("libvpx", "libopus")])
+def test_matroska_that_begins_before_zero(codec: str, audio: str) -> None:
+    """Its index does not lead to the pictures of negative times, but they are there."""
+    made = MadeVideo(
+        *(scenes(3), (64, 48)),
+        codec=codec,
+        audio=audio,
+        container="matroska",
+        start=-1.4,
+        options=(("avoid_negative_ts", "disabled"),),
+    )
+    job = {"ResolutionSubsampler": {"height": 96, "resize_mode": "scale"}}
+    (sample,) = asyncv2d.process(made.data(), job).samples
+    assert numbers(sample.parts["mp4"]) == list(range(75))
+    assert sample.meta["receipt"]["duration"] == pytest.approx(3, abs=0.05)
