@@ -17,13 +17,12 @@ from asyncv2d.build_note import build_note, with_note
 from asyncv2d.clips import SOON
 from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex
-from asyncv2d.media import Clipper, Span
+from asyncv2d.media import SAME_MOMENT, Clipper, Span
 from asyncv2d.nal_units import keyframe_test
 from asyncv2d.picture import Picture, PictureFile, add_copied, restamp
 from asyncv2d.probe import Media, from_start, packets
 from asyncv2d.types import Cause, ItemError
 
-_ROUNDING = 1e-4
 _MOST_BEYOND = 0.05  # seconds that the end of a span may lack to that of the video, and mean it
 Copied = tuple[Picture, Receipt]
 
@@ -96,12 +95,12 @@ def _at_keyframes(
 ) -> Span | None:
     """Where a copied clip for ``piece`` begins and ends; None if it would not be worth keeping."""
     if clipper.precision == "low":
-        before = bisect_right(keyframes, piece.start + _ROUNDING)
+        before = bisect_right(keyframes, piece.start + SAME_MOMENT)
         start = keyframes[max(0, before - 1)] if keyframes else piece.start
         return Span(start, piece.end) if start < piece.end else None
     borders = [*keyframes, end]
-    first = bisect_left(borders, piece.start - _ROUNDING)
-    last = bisect_right(borders, piece.end + _ROUNDING) - 1
+    first = bisect_left(borders, piece.start - SAME_MOMENT)
+    last = bisect_right(borders, piece.end + SAME_MOMENT) - 1
     if first >= last:
         return None
     real = Span(borders[first], borders[last])
@@ -113,7 +112,7 @@ def _copy(
 ) -> Copied:
     try:
         copied = None if media.restarts else _attempt(media, index, span, note, seek=True)
-        if copied is None or copied[1].start > span.start + _ROUNDING:
+        if copied is None or copied[1].start > span.start + SAME_MOMENT:
             # Some formats can only be read from the beginning.
             copied = _attempt(media, index, span, note, seek=False)
     except (av.FFmpegError, ValueError) as error:
@@ -148,7 +147,7 @@ def _attempt(
         chosen[0] = with_note(chosen[0], note)
         clock = media.clock(stream)
         times = [clock.time(packet.pts or 0) for packet in chosen]
-        shown = [time for time in times if time >= span.start - _ROUNDING]
+        shown = [time for time in times if time >= span.start - SAME_MOMENT]
         end = _end(media, index, max(shown), span.end)
         end_stamp = round((end + float(media.origin)) / stream.time_base)  # clocks may be coarse
         real = Span(min(shown), clock.time(end_stamp))
@@ -172,7 +171,7 @@ def _end(media: Media, index: PacketIndex, last: float, wanted: float) -> float:
 
 def _first_keyframe(index: PacketIndex, span: Span) -> float:
     """Where a copy begins whose first frame to be shown is that at the start of ``span``."""
-    is_first = index.lead_in is not None and span.start <= index.shown[0] + _ROUNDING
+    is_first = index.lead_in is not None and span.start <= index.shown[0] + SAME_MOMENT
     return index.lead_in if is_first and index.lead_in is not None else span.start
 
 
@@ -186,8 +185,8 @@ def _packets_of(
         if packet.size == 0 or packet.pts is None:
             continue
         start = clock.time(packet.pts)
-        if start >= span.end - _ROUNDING:
+        if start >= span.end - SAME_MOMENT:
             return  # what is decoded after it but shown before it needs it
-        if start >= span.start - _ROUNDING and (begun or is_keyframe(packet)):
+        if start >= span.start - SAME_MOMENT and (begun or is_keyframe(packet)):
             begun = True
             yield packet
