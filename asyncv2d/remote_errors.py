@@ -18,7 +18,7 @@ _DENIED_STATUS = (401, 403)
 DENIED_NAMES = ("Credential", "ClientAuthenticationError", "SSOToken", "RefreshError")
 """Parts of the names of errors that mean: access denied."""
 # Drivers whose package has another name than what one installs.
-_INSTALL = {"s3fs": "'asyncv2d[s3]'", "paramiko": "'asyncv2d[sftp]'", "smbclient": "smbprotocol"}
+_INSTALL = {"s3fs": "'asyncv2d[s3]'", "asyncssh": "'asyncv2d[sftp]'", "smbclient": "smbprotocol"}
 
 
 @contextmanager

@@ -64,7 +64,7 @@ class _Place:
         self._begun: set[int] = set()
         self._has_asked = False
         self._may_end = False
-        self._heard = 0
+        self._heard_at = 0.0
         self._deaths = 0
 
     async def keep_running(self) -> None:
@@ -116,7 +116,7 @@ class _Place:
             tasks.start_soon(self._end_if_silent, tasks.cancel_scope)
             async with aclosing(protocol.messages(process.stdout)) as incoming:
                 async for message in incoming:
-                    self._heard += 1
+                    self._heard_at = anyio.current_time()
                     if "want" in message:  # beside: the answer may depend on reports
                         tasks.start_soon(self._give, process)
                     elif "pause" in message:
@@ -127,16 +127,19 @@ class _Place:
 
     async def _end_if_silent(self, scope: anyio.CancelScope) -> None:
         """Give up a loop process that stands still: it would tell its progress twice a second."""
+        self._heard_at = anyio.current_time()
         while True:
-            heard = self._heard
-            await anyio.sleep(_LONGEST_SILENCE_S)
-            if self._heard == heard:
+            await anyio.sleep_until(self._heard_at + _LONGEST_SILENCE_S)
+            if self._is_silent():
                 # This process may have stood still itself, and now hears what was said meanwhile.
                 await anyio.sleep(_SECOND_THOUGHT_S)
-            if self._heard == heard:
+            if self._is_silent():
                 self._control.log(f"a loop process has said nothing for {_LONGEST_SILENCE_S:g} s")
                 scope.cancel()
                 return
+
+    def _is_silent(self) -> bool:
+        return anyio.current_time() - self._heard_at >= _LONGEST_SILENCE_S
 
     def _greeting(self) -> dict[str, Any]:
         # Emptied: a loop process that was killed left files.

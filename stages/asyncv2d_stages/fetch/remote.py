@@ -19,7 +19,8 @@ from asyncv2d.deadline import waiting
 from asyncv2d.ports import BodyWriter, Fetch, FetchContext, Settings
 from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
 from asyncv2d_stages.fetch import _backoff
-from asyncv2d_stages.fetch._ftp.client import open_client
+from asyncv2d_stages.fetch._files.client import open_client
+from asyncv2d_stages.fetch._files.visit import Visit
 from asyncv2d_stages.fetch._hosts.host import SILENT
 from asyncv2d_stages.fetch._hosts.safety import (
     Policy,
@@ -39,7 +40,7 @@ _OTHERS = frozenset(
     {"box", "dbfs", "dropbox", "ftp", "gdrive", "hdfs", "lakefs", "memory", "root", "sftp", "smb"}
     | {"ssh"}
 )
-_WITH_HOST = frozenset({"hdfs", "root", "sftp", "smb", "ssh"})
+_WITH_HOST = frozenset({"hdfs", "root", "smb"})
 _BY_ADDRESS = _WITH_HOST - {"hdfs", "root"}  # these two name further servers themselves
 # Other fetchers' schemes; and those that lead to files of this machine, or to further URLs: lists
 # of URLs come from strangers. The last two are HTTP, whose drivers follow redirects anywhere.
@@ -53,6 +54,7 @@ _QUOTED = {"username", "password"}  # in URLs, which fsspec takes as they are
 _CHUNK = 1 << 20
 _BLOCK = 4 << 20
 _MOST_THREADS = 64
+_FTP_PORT, _SFTP_PORT = 21, 22
 
 
 class RemoteFetcher(Settings):
@@ -70,19 +72,19 @@ class RemoteFetcher(Settings):
     max_bytes: int | None = Field(default=None, gt=0)
     """Largest body accepted; null: no limit."""
     dns_timeout: float = Field(default=15, gt=0)
-    """FTP: seconds in which a host name has to be resolved; at most ``timeout``."""
+    """FTP and SFTP: seconds in which a host name has to be resolved; at most ``timeout``."""
     connect_timeout: float = Field(default=20, gt=0)
-    """FTP: seconds in which a connection has to be made; at most ``timeout``."""
+    """FTP and SFTP: seconds in which a connection has to be made; at most ``timeout``."""
     answer_timeout: float | None = Field(default=None, gt=0)
-    """FTP: seconds in which an answer has to come; null: ``timeout``."""
+    """FTP and SFTP: seconds in which an answer has to come; null: ``timeout``."""
     stall_timeout: float | None = Field(default=None, gt=0)
-    """FTP: seconds without a byte after which a file is given up; null: ``timeout``."""
+    """FTP and SFTP: seconds without a byte after which a file is given up; null: ``timeout``."""
     per_host: float | None = Field(default=None, gt=0)
-    """FTP: files a second from one host; null: no fixed rate."""
+    """FTP and SFTP: files a second from one host; null: no fixed rate."""
     host_connections: int | None = Field(default=None, gt=0)
-    """FTP: most files at a time from one host; null: as many as it does well with."""
+    """FTP and SFTP: most files at a time from one host; null: as many as it does well with."""
     host_patience: float = Field(default=60, gt=0)
-    """FTP: seconds that rows wait for a host that fails or takes no more connections."""
+    """FTP and SFTP: seconds that rows wait for a host that fails or takes no more connections."""
     private_addresses: PrivateAddresses = "auto"
     """Addresses of this network: ``auto``: only for rows that plainly name them."""
 
@@ -96,13 +98,30 @@ class RemoteFetcher(Settings):
     async def open(self, context: FetchContext) -> AsyncIterator[Fetch]:
         """Drivers are made when they are needed, and keep their connections."""
         files = _Files(self, context)
-        async with open_client(self, context) as ftp:
+        async with (
+            open_client(self, context, _FTP_PORT, _get_by_ftp) as ftp,
+            open_client(self, context, _SFTP_PORT, _get_by_sftp) as sftp,
+        ):
 
             async def fetch(row: Row) -> Fetched:
-                # fsspec's driver asks for whole folders, and its threads cannot be ended.
-                return await (ftp if _scheme(row.url) == "ftp" else files).fetch(row)
+                # Not by fsspec's drivers: they block, and their threads cannot be ended.
+                clients = {"ftp": ftp, "sftp": sftp, "ssh": sftp}
+                return await clients.get(_scheme(row.url), files).fetch(row)
 
             yield fetch
+
+
+async def _get_by_ftp(visit: Visit) -> bool:
+    # Imported here, as in the following: most jobs need neither.
+    from asyncv2d_stages.fetch._ftp.get import get
+
+    return await get(visit)
+
+
+async def _get_by_sftp(visit: Visit) -> bool:
+    with explaining("sftp://"):
+        from asyncv2d_stages.fetch._sftp.get import get
+    return await get(visit)
 
 
 class _Files:
@@ -281,6 +300,4 @@ def _client_arguments(scheme: str, timeout: float) -> dict[str, Any]:
     if scheme in ("s3", "s3a"):
         limits = {"connect_timeout": timeout, "read_timeout": timeout}
         return {"config_kwargs": {**limits, "retries": {"total_max_attempts": 1}}}
-    if scheme in ("sftp", "ssh"):
-        return {"timeout": timeout, "banner_timeout": timeout}
     return {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -13,13 +15,19 @@ USER, PASSWORD = "me", "p@ss word"
 
 
 class Sftp:
-    """Where it listens, the connections that came, and the addresses that they came to."""
+    """Where it listens, the connections that came, and the addresses that they came to.
+
+    ``fault`` is what it does, once so many bytes of a file were read: hang or hang up. ``most`` is
+    how many were open at a time.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = 0
         self.asked: list[str] = []
         self.connections: list[asyncssh.SSHServerConnection] = []
+        self.fault: tuple[str, int] | None = None
+        self.open = self.most = 0
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         """The URL of a file, with the user and the password that open it."""
@@ -35,6 +43,11 @@ class _Session(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._sftp.asked.append(conn.get_extra_info("sockname")[0])
         self._sftp.connections.append(conn)
+        self._sftp.open += 1
+        self._sftp.most = max(self._sftp.most, self._sftp.open)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sftp.open -= 1
 
     def password_auth_supported(self) -> bool:
         return True
@@ -43,12 +56,35 @@ class _Session(asyncssh.SSHServer):
         return (username, password) == (USER, PASSWORD)
 
 
+class _Files(asyncssh.SFTPServer):
+    """The files of a folder."""
+
+    def __init__(self, sftp: Sftp, channel: asyncssh.SSHServerChannel[bytes]) -> None:
+        super().__init__(channel, chroot=str(sftp.folder).encode())
+        self._sftp = sftp
+        self._connection = sftp.connections[-1]
+        self._is_faulty = False
+
+    async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
+        fault, after = self._sftp.fault or ("", 0)
+        if fault and offset >= after:
+            self._is_faulty = True
+            if fault == "hang up":
+                self._sftp.fault = None
+                self._connection.abort()
+        if self._is_faulty:
+            file_obj.close()
+            await asyncio.get_running_loop().create_future()
+        data = super().read(file_obj, offset, size)
+        return data if isinstance(data, bytes) else await data
+
+
 @asynccontextmanager
 async def serving(folder: Path, hosts: Sequence[str] = ("127.0.0.1",)) -> AsyncIterator[Sftp]:
     """Serve the files of ``folder`` at the same port of all ``hosts``."""
     sftp = Sftp(folder)
     key = asyncssh.generate_private_key("ssh-ed25519")
-    files = partial(asyncssh.SFTPServer, chroot=str(folder).encode())
+    files = partial(_Files, sftp)
     servers: list[asyncssh.SSHAcceptor] = []
     try:
         for host in hosts:

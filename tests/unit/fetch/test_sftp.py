@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
-import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -31,20 +28,6 @@ BODY = os.urandom(1_500_000)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
     monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
-
-
-@pytest.fixture(autouse=True)
-def _no_kept_drivers() -> Iterator[None]:
-    """Each test has connections of its own."""
-    from fsspec.implementations.sftp import SFTPFileSystem
-
-    yield
-    for driver in list(SFTPFileSystem._cache.values()):
-        driver.client.close()
-    SFTPFileSystem.clear_instance_cache()
-    with warnings.catch_warnings():  # paramiko leaves sockets that never got anywhere to this
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture
@@ -113,7 +96,48 @@ async def test_a_server_that_says_nothing(downloads: Downloads) -> None:
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
         error = await failure(downloads, f"sftp://me@127.0.0.1:{port}/a.mp4", timeout=0.5)
-    assert error.cause in {Cause.STALLED, Cause.CONNECT}
+    assert error.cause is Cause.TIMEOUT
+
+
+async def test_a_server_that_falls_silent(downloads: Downloads, folder: Path) -> None:
+    """Is left at the deadline, and no connection to it stays."""
+    async with serving(folder) as sftp:
+        sftp.fault = "hang", 500_000
+        error = await failure(downloads, sftp.url("a%20b.mp4"), stall_timeout=0.5, retries=2)
+        assert (error.cause, error.attempts) == (Cause.STALLED, 3)
+        with anyio.fail_after(30):
+            for connection in sftp.connections:
+                await connection.wait_closed()
+
+
+async def test_a_server_that_hangs_up(downloads: Downloads, folder: Path) -> None:
+    """Is asked again."""
+    async with serving(folder) as sftp:
+        sftp.fault = "hang up", 500_000
+        got = await fetch(downloads, sftp.url("a%20b.mp4"), retries=1)
+        assert (got.media["video"].read(), got.attempts) == (BODY, 2)
+        got.close()
+        sftp.fault = "hang up", 500_000
+        assert (await failure(downloads, sftp.url("a%20b.mp4"))).cause is Cause.TRUNCATED
+
+
+async def test_no_more_at_a_time_than_allowed(downloads: Downloads, folder: Path) -> None:
+    """Of one host: its turns are those of all downloads."""
+    fetcher = RemoteFetcher.model_validate({"host_connections": 1, "timeout": 20})
+    got: list[Fetched] = []
+    async with serving(folder) as sftp:
+        async with fetcher.open(FetchContext(downloads.spool, 4)) as fetch_row:
+
+            async def fetch_one(number: int) -> None:
+                got.append(await fetch_row(Row(number, str(number), sftp.url("a%20b.mp4"))))
+
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as tasks:
+                    for number in range(5):
+                        tasks.start_soon(fetch_one, number)
+        assert sftp.most == 1
+    for one in got:
+        one.close()
 
 
 class Names:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from asyncv2d.redact import redacted, without_user
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._files.busy import BusyError
 
 _LONGEST_TEXT = 300
 _LOGIN_REFUSED = (430, 530, 532)
@@ -33,12 +34,6 @@ class Reply:
     def is_busy(self) -> bool:
         """Whether the server has too many connections, or is about to go down."""
         return self.code == 421 or (self.code == 530 and _CROWDED.search(self.text) is not None)
-
-
-class BusyError(ItemError):
-    """The server takes no more connections now; ``serves_others`` if it did take some."""
-
-    serves_others = False
 
 
 def refusal(reply: Reply, url: str) -> ItemError:

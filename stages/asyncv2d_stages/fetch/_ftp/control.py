@@ -1,15 +1,16 @@
-"""The connection over which a server is told what to do, and the deadlines of what it does."""
+"""The connection over which a server is told what to do."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
 
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._files.deadlines import Deadlines
 from asyncv2d_stages.fetch._ftp.causes import Reply
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -17,37 +18,6 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _LONGEST_REPLY = 64 << 10
 _LONGEST_LINE = 16 << 10
 _BUFFER = 256 << 10
-
-
-class Deadlines:
-    """What one attempt may take in all. Waiting for room for what came is no part of it."""
-
-    def __init__(self, total_s: float) -> None:
-        self._total_s = self._left_s = total_s
-
-    @contextmanager
-    def step(
-        self, limit_s: float, late: ItemError, broken: Cause = Cause.CONNECT
-    ) -> Iterator[None]:
-        """Something that is asked of a server: raises ``late`` if it takes longer than that.
-
-        ``broken`` is what it means if the connection breaks.
-        """
-        begin = anyio.current_time()
-        limit = min(limit_s, self._left_s)
-        try:
-            with anyio.move_on_after(limit) as scope:
-                yield
-        except (OSError, EOFError) as error:
-            text = "the server hung up" if isinstance(error, EOFError) else str(error)
-            raise ItemError(broken, text or type(error).__name__) from error
-        finally:
-            self._left_s -= anyio.current_time() - begin
-        if scope.cancelled_caught:
-            if limit < limit_s:
-                detail = f"not read within total_timeout ({self._total_s:g} s)"
-                raise ItemError(Cause.TIMEOUT, detail)
-            raise late
 
 
 @asynccontextmanager

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._files.deadlines import Deadlines
+from asyncv2d_stages.fetch._files.urls import Target
 from asyncv2d_stages.fetch._ftp.causes import Reply, refusal
-from asyncv2d_stages.fetch._ftp.control import Control, Deadlines, Streams, connection
-from asyncv2d_stages.fetch._ftp.urls import Target
+from asyncv2d_stages.fetch._ftp.control import Control, Streams, connection
 
 if TYPE_CHECKING:
     from asyncv2d_stages.fetch.remote import RemoteFetcher
 
+_ANONYMOUS = b"anonymous"
+_NO_PASSWORD = b"anonymous@"
 _CHUNK = 1 << 20
 _LEAVING_S = 2.0
 _READY_SOON = 120
@@ -46,9 +49,12 @@ class Session:
         if reply.code == _READY_SOON:
             reply = await self.control.reply()
         self._expect_good(reply)
-        reply = await self.control.ask(b"USER", self.wanted.user)
+        user, password = self.wanted.user, self.wanted.password
+        if not user:
+            user, password = _ANONYMOUS, password or _NO_PASSWORD
+        reply = await self.control.ask(b"USER", user)
         if 300 <= reply.code < 400:
-            reply = await self.control.ask(b"PASS", self.wanted.password)
+            reply = await self.control.ask(b"PASS", password)
         if 300 <= reply.code < 400:  # it wants an account, too
             reply = Reply(532, reply.text)
         self._expect_good(reply)

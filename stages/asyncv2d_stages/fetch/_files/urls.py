@@ -1,4 +1,4 @@
-"""What an FTP URL names: a server, a login and a file."""
+"""What a URL of FTP or SFTP names: a server, a login and a file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from asyncv2d.types import Cause, ItemError
 
-_PORT = 21
-_ANONYMOUS = b"anonymous"
-_NO_PASSWORD = b"anonymous@"
 _TYPE = re.compile(r"(?i);type=[ai]\Z")  # how to send it, which is no part of its name
 _ENDS_COMMAND = re.compile(rb"[\r\n\0]")
 
@@ -32,11 +29,11 @@ class Target:
         return f"{self.host}:{self.port}"
 
 
-def target(url: str) -> Target:
-    """What ``url`` names. Raises ItemError (bad_url)."""
+def target(url: str, port: int) -> Target:
+    """What ``url`` names; without a port there, this one. Raises ItemError (bad_url)."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host, own_port = parts.hostname, parts.port
         user, password, path = (
             _unquoted(parts.username),
             _unquoted(parts.password),
@@ -44,15 +41,13 @@ def target(url: str) -> Target:
         )
     except ValueError:
         raise ItemError(Cause.BAD_URL, "the URL's host, port or characters make no sense") from None
-    if not host or port == 0:
+    if not host or own_port == 0:
         raise ItemError(Cause.BAD_URL, "the URL names no server")
     if not path:
         raise ItemError(Cause.BAD_URL, "the URL names no file")
     if any(map(_ENDS_COMMAND.search, (user, password, path))):
         raise ItemError(Cause.BAD_URL, "the URL has an end of line, or NUL, in a name")
-    if not user:
-        user, password = _ANONYMOUS, password or _NO_PASSWORD
-    return Target(url, host, port or _PORT, user, password, b"/" + path)
+    return Target(url, host, own_port or port, user, password, b"/" + path)
 
 
 def _path(parts: SplitResult) -> str:

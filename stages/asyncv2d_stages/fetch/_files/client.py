@@ -1,4 +1,4 @@
-"""Downloads files over FTP: politely, safely, and again where that may help."""
+"""Downloads files from servers that ask who is there: politely, safely, and again if need be."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from asyncv2d.deadline import waiting
 from asyncv2d.ports import FetchContext
-from asyncv2d.types import Blob, Cause, Fetched, ItemError, Row
+from asyncv2d.types import Blob, Fetched, ItemError, Row
 from asyncv2d_stages.fetch import _backoff
-from asyncv2d_stages.fetch._ftp.causes import BusyError, refusal
-from asyncv2d_stages.fetch._ftp.control import Deadlines
-from asyncv2d_stages.fetch._ftp.session import Session, open_session
-from asyncv2d_stages.fetch._ftp.urls import Target, target
+from asyncv2d_stages.fetch._files.busy import BusyError
+from asyncv2d_stages.fetch._files.deadlines import Deadlines
+from asyncv2d_stages.fetch._files.urls import Target, target
+from asyncv2d_stages.fetch._files.visit import Get, Visit
 from asyncv2d_stages.fetch._hosts.dns import HostLookup, UnresolvedError, open_lookup
 from asyncv2d_stages.fetch._hosts.host import SILENT, HostGivenUpError, Limits
 from asyncv2d_stages.fetch._hosts.limits import Hosts, NoTurnError, Turn
@@ -34,21 +34,34 @@ _TURNED_AWAY = 20  # times, by a host that serves others, which is no failure
 
 
 @asynccontextmanager
-async def open_client(settings: RemoteFetcher, context: FetchContext) -> AsyncIterator[FtpClient]:
-    """A client; nothing is left of its connections afterwards."""
+async def open_client(
+    settings: RemoteFetcher, context: FetchContext, port: int, get: Get
+) -> AsyncIterator[FilesClient]:
+    """A client for servers that usually listen at ``port``, and that ``get`` talks to.
+
+    Nothing is left of its connections afterwards.
+    """
     dns_s = min(settings.dns_timeout, settings.timeout)
     policy = Policy(settings.private_addresses)
     async with open_lookup(policy, dns_s, socket.AF_UNSPEC, None) as lookup:
-        yield FtpClient(settings, context, policy, lookup)
+        yield FilesClient(settings, context, policy, lookup, port, get)
 
 
-class FtpClient:
+class FilesClient:
     """An open client: ``fetch`` brings the file of one row."""
 
     def __init__(
-        self, settings: RemoteFetcher, context: FetchContext, policy: Policy, lookup: HostLookup
+        self,
+        settings: RemoteFetcher,
+        context: FetchContext,
+        policy: Policy,
+        lookup: HostLookup,
+        port: int,
+        get: Get,
     ) -> None:
         self._settings = settings
+        self._port = port
+        self._get = get
         self._spool = context.spool
         self._policy = policy
         self._lookup = lookup
@@ -58,7 +71,7 @@ class FtpClient:
 
     async def fetch(self, row: Row) -> Fetched:
         """Raises ItemError, with the number of attempts."""
-        wanted = target(row.url)
+        wanted = target(row.url, self._port)
         tries = _Tries(self._settings.retries)
         async with Transfer(self._spool, self._settings.max_bytes) as transfer:
             for attempt in count(1):
@@ -87,10 +100,9 @@ class FtpClient:
                     if not transfer.open():
                         continue
                     with _telling(turn):
-                        async with open_session(
-                            self._settings, wanted, addresses, deadlines
-                        ) as session:
-                            is_whole = await _take(session, turn, transfer)
+                        is_whole = await self._get(
+                            Visit(self._settings, wanted, addresses, deadlines, turn, transfer)
+                        )
             except NoTurnError:
                 await transfer.drop()
                 continue
@@ -118,39 +130,6 @@ def _limits(settings: RemoteFetcher, most: int, share: float) -> Limits:
         interval_s=1 / (rate * share) if rate else 0.0,
         patience_s=settings.host_patience,
     )
-
-
-async def _take(session: Session, turn: Turn, transfer: Transfer) -> bool:
-    """Receive the file; False: there is no room now for what it is said to be."""
-    await session.log_in()
-    transfer.whole = await session.size()
-    transfer.check_size(transfer.whole or 0)
-    assert transfer.body is not None
-    if transfer.whole is not None and not transfer.body.fits(transfer.whole):
-        return False
-    reply = await session.ask_for_file()
-    if not reply.is_busy:
-        turn.answered()
-    if not 100 <= reply.code < 200:
-        raise refusal(reply, session.wanted.url)
-    while piece := await _next(session, transfer):
-        await transfer.write(piece)
-        if transfer.whole is not None and transfer.received > transfer.whole:
-            raise ItemError(Cause.TRUNCATED, f"more came than {transfer.whole} bytes")
-    if transfer.whole is None:
-        await session.confirm()
-    await session.leave()
-    return True
-
-
-async def _next(session: Session, transfer: Transfer) -> bytes:
-    """A piece of the file; nothing at its end, also where a server forgets to say that it is."""
-    try:
-        return await session.piece()
-    except ItemError as error:
-        if error.cause is Cause.STALLED and transfer.received == transfer.whole:
-            return b""
-        raise
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Files over SFTP: ``get`` gets one, ``causes`` says what went wrong."""

@@ -1,0 +1,86 @@
+"""Gets one file over SFTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from getpass import getuser
+from typing import Any, cast
+
+import anyio
+import asyncssh
+
+from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._files.visit import Visit
+from asyncv2d_stages.fetch._sftp.causes import explaining
+
+_CHUNK = 256 << 10
+
+
+async def get(visit: Visit) -> bool:
+    """Get a file; False: there is no room now for what it is said to be. Raises ItemError."""
+    *others, last = visit.addresses
+    for address in others:
+        with suppress(_NobodyError):
+            return await _get_at(address, visit)
+    return await _get_at(last, visit)
+
+
+class _NobodyError(ItemError):
+    """Nobody listens at an address."""
+
+
+async def _get_at(address: str, visit: Visit) -> bool:
+    async with _connection(address, visit) as connection:
+        visit.turn.answered()
+        return await _take(connection, visit)
+
+
+@asynccontextmanager
+async def _connection(address: str, visit: Visit) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """A connection that is gone afterwards. The user's keys count; hosts need not be known."""
+    wanted, settings = visit.wanted, visit.settings
+    limit = min(settings.connect_timeout, settings.timeout)
+    late = _NobodyError(Cause.TIMEOUT, f"no connection within {limit:g} s")
+    options: dict[str, Any] = {
+        "username": wanted.user.decode(errors="replace") or getuser(),
+        "password": wanted.password.decode(errors="replace") or None,
+        "known_hosts": None,
+        "config": None,
+    }
+    with visit.deadlines.step(limit, late), explaining(wanted.url):
+        try:
+            connection = await asyncssh.connect(address, wanted.port, **options)
+        except OSError as error:
+            raise _NobodyError(Cause.CONNECT, error.strerror or str(error)) from error
+    try:
+        yield connection
+    finally:
+        connection.abort()
+        with anyio.CancelScope(shield=True):
+            await connection.wait_closed()
+
+
+async def _take(connection: asyncssh.SSHClientConnection, visit: Visit) -> bool:
+    answer_s = visit.settings.answer_timeout or visit.settings.timeout
+    late = ItemError(Cause.TIMEOUT, f"no answer came within {answer_s:g} s")
+    transfer = visit.transfer
+    with visit.deadlines.step(answer_s, late), explaining(visit.wanted.url):
+        files = await connection.start_sftp_client()
+        file = await files.open(visit.wanted.path, "rb")
+        transfer.whole = (await file.stat()).size
+    transfer.check_size(transfer.whole or 0)
+    assert transfer.body is not None
+    if transfer.whole is not None and not transfer.body.fits(transfer.whole):
+        return False
+    while piece := await _piece(file, visit):
+        await transfer.write(piece)
+    return True
+
+
+async def _piece(file: asyncssh.SFTPClientFile, visit: Visit) -> bytes:
+    stall_s = visit.settings.stall_timeout or visit.settings.timeout
+    late = ItemError(Cause.STALLED, f"no byte came for {stall_s:g} s")
+    step = visit.deadlines.step(stall_s, late, Cause.TRUNCATED)
+    with step, explaining(visit.wanted.url, Cause.TRUNCATED):
+        return cast(bytes, await file.read(_CHUNK))  # it was opened as one of bytes
