@@ -53,7 +53,7 @@ class _Log:
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self.errors: list[str] = []
-        self.behind: BaseException | None = None
+        self.full: RunError | None = None
 
     def debug(self, message: str) -> None:
         """Not of interest."""
@@ -65,11 +65,12 @@ class _Log:
     def error(self, message: str) -> None:
         """Is raised too, but maybe in another thread."""
         self.errors = [*self.errors[-9:], message]
-        self.behind = sys.exception()
+        if (behind := sys.exception()) is not None:  # not to be kept: it holds on to memory
+            self.full = full_disk(behind)
 
     def clear(self) -> None:
         """Begin anew."""
-        self.warnings, self.errors, self.behind = [], [], None
+        self.warnings, self.errors, self.full = [], [], None
 
 
 class Kept:
@@ -150,8 +151,8 @@ class Kept:
         """Why the segments did not come, from what was printed."""
         if not self.log.errors:
             return ItemError(Cause.TRUNCATED, "not all segments could be downloaded")
-        if self.log.behind is not None and (full := full_disk(self.log.behind)):
-            return full
+        if self.log.full is not None:
+            return self.log.full
         return self._explained(OSError(self.log.errors[-1]))
 
     def _explained(self, error: Exception) -> ItemError:
