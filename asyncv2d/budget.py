@@ -110,7 +110,7 @@ class ByteBudget:
         return self._is_of_oldest(lease) and self._may_overdraw()
 
     def _has_room(self, size: int, operation: Deadline | None) -> bool:
-        """The same for a further lease of a row."""
+        """Whether a row may take so many bytes; None: a row of which nothing is known."""
         if not self._waiting and self.used + size <= self.limit:
             return True
         oldest = next(iter(self._leases), None)

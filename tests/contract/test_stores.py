@@ -279,7 +279,10 @@ class TestMistakes:
 
 
 class Flaky(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """Memory whose next uploads fail as told, all instances' alike: fsspec makes its own."""
+    """Memory whose next uploads fail as told: no real store gives a chosen error when asked to.
+
+    All instances' fail alike, since fsspec makes its own.
+    """
 
     protocol = "flaky"
     errors: ClassVar[list[Exception]] = []

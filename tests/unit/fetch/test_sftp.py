@@ -10,10 +10,11 @@ import anyio
 import pytest
 
 from asyncv2d.ports import FetchContext
-from asyncv2d.types import Cause, Fetched, ItemError, Row
+from asyncv2d.types import Cause, Fetched, Row
 from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch.remote import RemoteFetcher
 from tests.unit.fetch.sftp_server import Sftp, serving
+from tests.unit.fetch.test_remote import failure, fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,23 +39,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty.mp4").touch()
     (folder / "secret.mp4").write_bytes(BODY)
     return folder
-
-
-async def fetch(downloads: Downloads, url: str, **settings: Any) -> Fetched:
-    """Fetch one row."""
-    fetcher = RemoteFetcher.model_validate({"retries": 0, "timeout": 20, **settings})
-    with anyio.fail_after(60):
-        async with fetcher.open(FetchContext(downloads.spool, 4)) as fetch_row:
-            return await fetch_row(Row(0, "0", url))
-
-
-async def failure(downloads: Downloads, url: str, **settings: Any) -> ItemError:
-    """Fetch one row that must fail, and leave nothing behind."""
-    with pytest.raises(ItemError) as caught:
-        await fetch(downloads, url, **settings)
-    assert downloads.spool.budget.used == downloads.spool.disk.used == 0
-    assert not downloads.files()
-    return caught.value
 
 
 async def test_a_file(downloads: Downloads, folder: Path) -> None:

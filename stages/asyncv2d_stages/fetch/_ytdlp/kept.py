@@ -141,7 +141,8 @@ class Kept:
             raise full_disk(error) or self._explained(error) from None
         except Exception as error:
             # An extractor may trip over a page with any error, which is no fault of this program;
-            # the row says which. What our own code raises goes on, and becomes ``bug``.
+            # the row says which. What our own code raises goes on, and becomes ``bug``. (``from
+            # None``, here as above: the error holds the page, which may fill all memory.)
             if not _is_of_ytdlp(error):
                 raise
             detail = clean_text(f"yt-dlp broke: {type(error).__name__}: {error}")[:_LONGEST]
