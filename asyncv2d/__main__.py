@@ -5,16 +5,30 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncv2d.nursery_start import Begun
 
 
 def main() -> None:
     """Run the program, having begun with what takes it longest to get ready, if it needs that."""
     _open_standard_streams()
-    begun = None
-    if _downloads(sys.argv[1:]):
-        from asyncv2d.nursery_start import LOOP, begin
+    if not _downloads(sys.argv[1:]):
+        _run(None)
+    elif (begun := _fork_nursery()) is not None:
+        _run(begun)
 
-        begun = begin(LOOP)
+
+def _fork_nursery() -> Begun | None:
+    """What loop processes will be forked from; None in these."""
+    import asyncv2d.run  # noqa: F401 — what both need is imported once, before
+    from asyncv2d.nursery_start import LOOP, fork
+
+    return fork(LOOP)
+
+
+def _run(begun: Begun | None) -> None:
     from asyncv2d.cli import main as run
 
     run(begun)
@@ -39,4 +53,6 @@ def _downloads(words: Sequence[str]) -> bool:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # files in the user's folder are not to be imported
     main()

@@ -11,6 +11,7 @@ from asyncv2d.budget import ByteBudget
 from asyncv2d.calls import prepare
 from asyncv2d.config import Config
 from asyncv2d.fetching import open_fetchers
+from asyncv2d.nursery_start import Begun
 from asyncv2d.overdraft import Overdraft
 from asyncv2d.pipeline import Pipeline, Stage
 from asyncv2d.plan import Plan
@@ -43,10 +44,12 @@ async def open_engine(
     *,
     save_caption: bool,
     pauses: Pauses | None = None,
+    begun: Begun | None = None,
 ) -> AsyncIterator[Engine]:
     """Start the workers and build the pipeline. ``folders`` are the engine's own.
 
-    ``pauses`` connects it with other engines that ask the same hosts.
+    ``pauses`` connects it with other engines that ask the same hosts. ``begun`` is what the workers
+    can be forked from, if it is there.
     """
     distribution = config.distribution
     budget = ByteBudget(distribution.loop_budget)
@@ -63,7 +66,8 @@ async def open_engine(
         pauses=pauses or Pauses(),
     )
     warm_up, at_once = partial(prepare, plan), not plan.keeps_files
-    async with open_pool(distribution.worker_count, warm_up, at_once=at_once) as pool:
+    size = distribution.worker_count
+    async with open_pool(size, warm_up, at_once=at_once, begun=begun) as pool:
         work = Subsampling(config, plan, pool, folders.fast, save_caption=save_caption)
         fetch = Stage(
             name="fetch",

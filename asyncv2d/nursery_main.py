@@ -2,7 +2,8 @@
 
 It imports what they need once, and then forks as often as it is told to: each starts within
 milliseconds and shares most of its memory with the others. It never runs a thread or a loop of its
-own, so there is nothing that a fork could break.
+own, so there is nothing that a fork could break. It is a program, or itself the fork of a process
+that has imported a part of that already.
 
 It is talked to over the socket that is its standard input, in messages of fixed length. The orders
 are FORK, with the file descriptors that are to be the new process's 0, 1 and perhaps 2, and KILL;
@@ -39,18 +40,24 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
-    """Import the module that the first argument names, and fork processes that run its ``main``.
+    """Serve as a program: the words are the arguments."""
+    serve(sys.argv[1:])
 
-    Where an argument says so, its ``prepare`` is called beforehand.
+
+def serve(words: Sequence[str]) -> None:
+    """Import the module that the first word names, and fork processes that run its ``main``.
+
+    Where a word says so, its ``prepare`` is called beforehand. Returns in each of the processes.
     """
     gc.disable()  # looking for garbage in what is shared would copy it
+    _be_called("nursery")
     for stop in _STOPS:
         signal.signal(stop, signal.SIG_IGN)  # whoever started this decides
-    if DIES_WITH_PARENT in sys.argv[2:]:
+    if DIES_WITH_PARENT in words:
         _die_with_parent()
     orders = socket.socket(fileno=os.dup(0))
-    module = importlib.import_module(sys.argv[1])
-    if PREPARES in sys.argv[2:]:
+    module = importlib.import_module(words[0])
+    if PREPARES in words:
         module.prepare()
     _warm_up(orders)
     gc.freeze()

@@ -1,7 +1,8 @@
-"""Starts the process that others are forked from, with few imports: a command begins with it."""
+"""Starts the process that others are forked from: as a program, or as a fork of this one."""
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
@@ -9,12 +10,15 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
-from asyncv2d.nursery_main import DIES_WITH_PARENT, PREPARES
+from asyncv2d.forked import Forked
+from asyncv2d.nursery_main import DIES_WITH_PARENT, PREPARES, serve
 
 # numpy would start a thread for each core, in every process, for linear algebra that nobody does.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+_FIRST_OWN_FD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Begun:
     """
 
     kind: Kind
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     line: socket.socket
     said: BinaryIO | None
 
@@ -90,3 +94,38 @@ def begin(kind: Kind) -> Begun:
         theirs.close()
         stack.pop_all()
     return Begun(kind, process, ours, said)
+
+
+def fork(kind: Kind) -> Begun | None:
+    """Start it as a fork, which saves importing again what is imported here.
+
+    Only for a process that has no threads, no loop, and no files but the standard streams. None in
+    the new process, and in all that are forked from it, once they are to end.
+    """
+    with ExitStack() as stack:
+        ours, theirs = map(stack.enter_context, socket.socketpair())
+        said = stack.enter_context(tempfile.TemporaryFile()) if kind.keeps_stderr else None
+        pid = os.fork()
+        if pid != 0:
+            theirs.close()
+            stack.pop_all()
+            return Begun(kind, Forked(pid), ours, said)
+        _take_streams(kind, theirs, said)
+    os.closerange(_FIRST_OWN_FD, os.sysconf("SC_OPEN_MAX"))
+    serve(kind.words)
+    return None
+
+
+def _take_streams(kind: Kind, orders: socket.socket, said: BinaryIO | None) -> None:
+    """What ``Popen`` does for a program."""
+    if kind.own_session:
+        os.setsid()
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(orders.fileno(), 0)
+        os.dup2(nothing.fileno(), 1)
+        if said is not None:
+            os.dup2(said.fileno(), 2)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(write_through=True)  # what it prints before it dies arrives

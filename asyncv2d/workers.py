@@ -20,7 +20,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from asyncv2d.child import Child
 from asyncv2d.deadline import waiting
 from asyncv2d.nursery import Nursery, StartError
-from asyncv2d.nursery_start import WORKER
+from asyncv2d.nursery_start import WORKER, Begun
 from asyncv2d.types import RunError
 from asyncv2d.worker_main import LENGTH
 
@@ -94,10 +94,16 @@ class _Worker:
 class WorkerPool:
     """Runs functions in ``size`` worker processes. Use ``open_pool``."""
 
-    def __init__(self, tasks: TaskGroup, size: int, warm_up: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        size: int,
+        warm_up: Callable[[], object],
+        begun: Begun | None = None,
+    ) -> None:
         self.size = size
         self._tasks = tasks
-        self._nursery = Nursery(WORKER, warm_up)
+        self._nursery = Nursery(WORKER, warm_up, begun)
         self._give, self._idle = anyio.create_memory_object_stream[_Worker](size)
         self._all: set[_Worker] = set()
         self._begun = 0
@@ -185,16 +191,21 @@ class WorkerPool:
 
 @asynccontextmanager
 async def open_pool(
-    size: int, warm_up: Callable[[], object], *, at_once: bool = True
+    size: int,
+    warm_up: Callable[[], object],
+    *,
+    at_once: bool = True,
+    begun: Begun | None = None,
 ) -> AsyncIterator[WorkerPool]:
     """A pool of workers that are as after a call of ``warm_up``, and are killed at the end.
 
-    They start ``at_once``, or each when there is work for it.
+    They start ``at_once``, or each when there is work for it. ``begun`` is what they can be forked
+    from, if it is there.
     """
     pool = None
     try:
         async with anyio.create_task_group() as tasks:
-            pool = WorkerPool(tasks, size, warm_up)
+            pool = WorkerPool(tasks, size, warm_up, begun)
             if at_once:
                 pool.start()
             yield pool

@@ -20,6 +20,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 from asyncv2d.engine import Engine, open_engine
 from asyncv2d.job import Job
 from asyncv2d.launch import protocol
+from asyncv2d.nursery_start import WORKER, Begun, fork
 from asyncv2d.pipes import PipeReceiver, PipeSender
 from asyncv2d.ports import Pauses
 from asyncv2d.progress import snapshot
@@ -37,7 +38,10 @@ _MANY_FILES = 65536
 class LoopProcess:
     """The loop's side of the conversation."""
 
-    def __init__(self, incoming: ByteReceiveStream, outgoing: ByteSendStream) -> None:
+    def __init__(
+        self, incoming: ByteReceiveStream, outgoing: ByteSendStream, workers: Begun
+    ) -> None:
+        self._workers = workers
         self._incoming = protocol.messages(incoming)
         self._outgoing = outgoing
         self._lock = anyio.Lock()
@@ -74,7 +78,12 @@ class LoopProcess:
         source = partial(table_rows, reader=reader, specs=self._specs())
         watch = None if job.outcomes is None else self._tell_outcome
         engine_context = open_engine(
-            job.built, job.plan, spool, save_caption=job.save_caption, pauses=self._pauses
+            job.built,
+            job.plan,
+            spool,
+            save_caption=job.save_caption,
+            pauses=self._pauses,
+            begun=self._workers,
         )
         async with engine_context as engine, anyio.create_task_group() as tasks:
             gc.freeze()  # what is imported by now stays: not to be searched for garbage again
@@ -131,12 +140,18 @@ def prepare() -> None:
 
 def main() -> None:
     """Talk to the launcher over stdin and stdout; whatever else is printed goes to stderr."""
+    # Now: there are no threads yet, and what workers need is imported.
+    if (workers := fork(WORKER)) is not None:
+        _run(workers)
+
+
+def _run(workers: Begun) -> None:
     for interrupt in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interrupt, signal.SIG_IGN)  # the launcher decides
     _allow_many_files()
     outgoing = PipeSender(os.dup(1))
     os.dup2(2, 1)
-    loop = LoopProcess(PipeReceiver(sys.stdin.fileno()), outgoing)
+    loop = LoopProcess(PipeReceiver(sys.stdin.fileno()), outgoing, workers)
     anyio.run(loop.run)
     # All is done and said. Python's own end takes a tenth of a second, and would wait for threads
     # that are still asking the system for the address of a host.
