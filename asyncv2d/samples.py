@@ -97,8 +97,8 @@ class SampleMaker:
     def _part(self, body: Body) -> Body:
         """Small parts travel inside the answer, large ones by a path in the spool."""
         spool = self._task.spool
-        if not isinstance(body, Blob) or body.data is None or spool is None:
+        if not isinstance(body, Blob) or body.pieces is None or spool is None:
             return body
         if body in (self._task.body, self._task.sound) or body.size <= PART_INLINE_BYTES:
             return body
-        return Blob(size=body.size, path=write_part(spool, body.data))
+        return Blob(size=body.size, path=write_part(spool, body.pieces))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import (
     AbstractContextManager,
     asynccontextmanager,
@@ -27,6 +27,7 @@ from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import INLINE_BYTES, Blob, Cause, ItemError, RunError
 
 _FLUSH_BYTES = 1 << 20
+_LEAST_PIECE = 16 << 10  # bytes, on average: smaller ones are joined, for each costs some memory
 _SHARES = 8  # a body may take this part of the budget, an eighth
 _REMEMBERED = 8  # bodies that count for what size is usual, roughly
 
@@ -193,7 +194,7 @@ class SpooledBody:
     async def finish(self) -> Blob:
         """The whole body, now owned by the caller."""
         if self._file is None and self.size <= self.spool.inline_bytes and not self._is_on_disk:
-            blob = Blob(self.size, data=b"".join(self._chunks), on_close=self.lease.close)
+            blob = Blob(self.size, pieces=self._pieces(), on_close=self.lease.close)
         else:
             await self._flush()
             assert self._file is not None
@@ -204,6 +205,11 @@ class SpooledBody:
         self._finished = True
         self.spool.learn(self.size)
         return blob
+
+    def _pieces(self) -> Sequence[bytes]:
+        if self.size < _LEAST_PIECE * len(self._chunks):
+            return (b"".join(self._chunks),)
+        return tuple(self._chunks)
 
     def drop_unless_finished(self) -> None:
         """Give everything back if the body did not arrive whole."""

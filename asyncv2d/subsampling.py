@@ -6,7 +6,6 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -147,8 +146,8 @@ class Subsampling:
 
 async def _is_good(body: Body) -> bool:
     """Whether the headers say that a file is a whole video; False: it takes a worker to know."""
-    if isinstance(body, Blob) and body.data is not None:
-        return is_good_video(BytesIO(body.data))
+    if isinstance(body, Blob) and body.pieces is not None:
+        return is_good_video(body.open())
     return await to_thread.run_sync(_is_good_file, body)
 
 
@@ -162,9 +161,9 @@ def _is_good_file(body: Body) -> bool:
 
 async def _for_worker(body: Body, folder: Path) -> Body:
     """The body as it is sent to a worker: by its path if it is large."""
-    if not isinstance(body, Blob) or body.data is None or body.size <= INLINE_BYTES:
+    if not isinstance(body, Blob) or body.pieces is None or body.size <= INLINE_BYTES:
         return body
-    path = await to_thread.run_sync(write_part, folder, body.data)
+    path = await to_thread.run_sync(write_part, folder, body.pieces)
     give_back = body.on_close
 
     def close() -> None:

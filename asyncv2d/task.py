@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,13 @@ def sendable(body: Body) -> Body:
     return replace(body, on_close=None) if isinstance(body, Blob) else body
 
 
-def write_part(folder: Path, data: bytes) -> Path:
-    """Write ``data`` into a new file in ``folder``, which is made if need be."""
+def write_part(folder: Path, pieces: Iterable[bytes]) -> Path:
+    """Write ``pieces`` into a new file in ``folder``, which is made if need be."""
     try:
         folder.mkdir(exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder, prefix="part-")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
     except OSError as error:  # not the row's fault, and no row would fare better
         raise RunError(f"{folder.parent}: cannot keep files: {error.strerror}") from error
     return Path(name)

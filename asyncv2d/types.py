@@ -1,16 +1,43 @@
 """The words of the program as types: rows, bodies, samples, outcomes and causes.
 
-Nothing here imports another module of the project, so every part of it can speak this language.
+Nothing here needs another part of the project, so every part of it can speak this language.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, BinaryIO, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
+
+from asyncv2d.bodies import Blob, Body, FileSlice, LocalFile
+
+__all__ = [
+    "INLINE_BYTES",
+    "Blob",
+    "Body",
+    "Cause",
+    "Failed",
+    "Fetched",
+    "FileSlice",
+    "ItemError",
+    "Json",
+    "KeyFormat",
+    "LocalFile",
+    "Modality",
+    "Ok",
+    "Outcome",
+    "Part",
+    "Processed",
+    "Record",
+    "Row",
+    "RunError",
+    "Sample",
+    "ShardSpec",
+    "Status",
+    "UserError",
+    "WorkerError",
+]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -214,123 +241,6 @@ class Row:
         """The caption as text; None where the table has no caption column or an empty cell."""
         value = self.columns.get("caption")
         return None if value is None else str(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """A body with an owner: either ``data`` (small) or a spool file at ``path`` (large).
-
-    Whoever receives a Blob closes it; that deletes its spool file and gives its share of the byte
-    budget back. Closing twice does nothing.
-    """
-
-    size: int
-    data: bytes | None = None
-    path: Path | None = None
-    on_close: Callable[[], None] | None = field(default=None, compare=False, repr=False)
-
-    @classmethod
-    def of(cls, data: bytes) -> Blob:
-        """A Blob that holds its bytes itself and owes nothing to a budget."""
-        return cls(size=len(data), data=data)
-
-    def open(self) -> BinaryIO:
-        """A file to read the body from."""
-        if self.data is not None:
-            return io.BytesIO(self.data)
-        assert self.path is not None
-        return self.path.open("rb")
-
-    def read(self) -> bytes:
-        """All bytes of the body."""
-        if self.data is not None:
-            return self.data
-        assert self.path is not None
-        return self.path.read_bytes()
-
-    def close(self) -> None:
-        """Give the body up."""
-        if self.on_close is not None:
-            self.on_close()
-
-
-@dataclass(frozen=True, slots=True)
-class LocalFile:
-    """A body that lies on this machine already and is not ours to delete."""
-
-    path: Path
-
-    @property
-    def size(self) -> int:
-        """Bytes in the file now."""
-        return self.path.stat().st_size
-
-    def open(self) -> BinaryIO:
-        """A file to read the body from."""
-        return self.path.open("rb")
-
-    def read(self) -> bytes:
-        """All bytes of the file."""
-        return self.path.read_bytes()
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileSlice:
-    """A body that is a stretch of a file on this machine, such as a part in a tar."""
-
-    path: Path
-    start: int
-    size: int
-
-    def open(self) -> BinaryIO:
-        """A file to read the body from."""
-        return io.BufferedReader(_Stretch(self))
-
-    def read(self) -> bytes:
-        """All bytes of the stretch."""
-        with self.path.open("rb") as file:
-            file.seek(self.start)
-            return file.read(self.size)
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
-
-class _Stretch(io.RawIOBase):
-    """A stretch of a file, as a file that begins and ends there."""
-
-    def __init__(self, part: FileSlice) -> None:
-        self._file = part.path.open("rb", buffering=0)
-        self._part = part
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.size}
-        self._position = max(0, start[whence] + offset)
-        return self._position
-
-    def readinto(self, buffer: Any, /) -> int:
-        left = max(0, self._part.size - self._position)
-        self._file.seek(self._part.start + self._position)
-        count = self._file.readinto(memoryview(buffer)[:left])
-        self._position += count
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-Body = Blob | LocalFile | FileSlice
 
 
 @dataclass(frozen=True, slots=True)

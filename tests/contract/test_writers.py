@@ -120,7 +120,7 @@ def test_a_part_that_has_become_shorter(kind: str, tmp_path: Path) -> None:
     """Is an OSError too: what was promised to stand in the file cannot."""
     shard = opened(kind, tmp_path / "a")
     with pytest.raises(OSError, match="unexpected end of data"):
-        shard.write(Sample("0", {"mp4": Blob(9, data=b"short")}, {}))
+        shard.write(Sample("0", {"mp4": Blob(9, pieces=[b"short"])}, {}))
     shard.abandon()
 
 
@@ -171,7 +171,7 @@ def test_going_on(
     for sample in lost:
         shard.write(sample)
     if is_torn:
-        torn = Sample("88888", {"mp4": Blob(9, data=b"short")}, {})
+        torn = Sample("88888", {"mp4": Blob(9, pieces=[b"short"])}, {})
         with suppress(OSError):
             shard.write(torn)
     shard.abandon()
@@ -249,7 +249,7 @@ class TestWebdataset:
     def test_a_part_beyond_eight_gibibytes(self, tmp_path: Path) -> None:
         """Has a size that the old tar header cannot hold."""
         shard = opened("webdataset", tmp_path / "a")
-        huge = Sample("0", {"mp4": Blob(9 << 30, data=b"short")}, {})
+        huge = Sample("0", {"mp4": Blob(9 << 30, pieces=[b"short"])}, {})
         with pytest.raises(OSError, match="unexpected end of data"):
             shard.write(huge)
         shard.abandon()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Event
@@ -156,11 +156,11 @@ async def test_cancelled_while_it_is_written(
     """The file is waited for, since it would be made behind the back of a row that is gone."""
     begun, go_on, done = Event(), Event(), Event()
 
-    def write(folder: Path, data: bytes) -> Path:
+    def write(folder: Path, pieces: Iterable[bytes]) -> Path:
         begun.set()
         assert go_on.wait(60)
         try:
-            return write_part(folder, data)
+            return write_part(folder, pieces)
         finally:
             done.set()
 

@@ -46,6 +46,18 @@ async def test_a_small_body_stays_in_memory(spool: Spool) -> None:
     assert spool.budget.used == 0
 
 
+async def test_tiny_pieces_are_joined(spool: Spool) -> None:
+    """A server that sends byte by byte costs no more memory than others once the body is there."""
+    async with spool.body() as body:
+        for number in range(1000):
+            await body.write(bytes([number % 256]))
+        blob = await body.finish()
+    assert blob.read() == bytes(number % 256 for number in range(1000))
+    assert blob.pieces is not None
+    assert len(blob.pieces) == 1
+    blob.close()
+
+
 async def test_a_large_body_is_a_file(spool: Spool) -> None:
     """Its file holds every byte in order, and is gone once it is closed."""
     chunks = [bytes([number]) * 100_000 for number in range(25)]

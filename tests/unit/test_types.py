@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from asyncv2d.types import (
     Blob,
+    Body,
     Cause,
     Failed,
     Fetched,
@@ -39,15 +40,26 @@ def test_a_stretch_of_a_file_is_read_as_a_file(
     path = tmp_path_factory.getbasetemp() / "whole"
     path.write_bytes(content)
     part = FileSlice(path, start, max(0, min(size, len(content) - start)))
-    same = io.BytesIO(content[start : start + size])
-    assert part.read() == same.getvalue()
-    with part.open() as file:
+    assert_reads_as(part, content[start : start + size], data)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=5), st.data())
+def test_pieces_are_read_as_a_file(pieces: list[bytes], data: st.DataObject) -> None:
+    """They follow each other without a seam, whatever is read and sought."""
+    assert_reads_as(Blob(sum(map(len, pieces)), pieces), b"".join(pieces), data)
+
+
+def assert_reads_as(body: Body, content: bytes, data: st.DataObject) -> None:
+    """``body`` behaves as a file with this content."""
+    same = io.BytesIO(content)
+    assert body.read() == content
+    with body.open() as file:
         for _ in range(data.draw(st.integers(0, 5))):
             count = data.draw(st.integers(-1, 70))
             assert file.read(count) == same.read(count)
             place = data.draw(st.integers(0, 70))
             assert file.seek(place) == same.seek(place)
-        assert file.seek(0, io.SEEK_END) == len(same.getvalue())
+        assert file.seek(0, io.SEEK_END) == len(content)
 
 
 @given(st.integers(1, 10**6), st.integers(1, 8), st.data())
@@ -133,7 +145,7 @@ def test_blob_reads_from_memory_or_file(tmp_path: Path) -> None:
 def test_closing_closes_every_body() -> None:
     """Closing what was fetched or made closes all of its bodies."""
     closed: list[int] = []
-    bodies = [Blob(1, b"x", on_close=partial(closed.append, n)) for n in range(2)]
+    bodies = [Blob(1, [b"x"], on_close=partial(closed.append, n)) for n in range(2)]
     Fetched(Row(0, "k", "u"), {"video": bodies[0]}).close()
     Sample("k", {"mp4": bodies[1]}, {}).close()
     assert closed == [0, 1]

@@ -262,7 +262,7 @@ def test_sendable_bodies_leave_the_duties_behind(tmp_path: Path) -> None:
     """What goes to a worker does not carry the owner's clean-up along."""
     local = LocalFile(tmp_path)
     assert sendable(local) is local
-    sent = sendable(Blob(1, b"x", on_close=lambda: None))
+    sent = sendable(Blob(1, [b"x"], on_close=lambda: None))
     assert isinstance(sent, Blob)
     assert sent.on_close is None
 

@@ -26,8 +26,9 @@ def open_at(path: Path, position: int) -> BufferedRandom:
 
 def chunks(body: Body) -> Iterator[bytes]:
     """The bytes of a body, exactly as many as it says. Raises OSError where there are fewer."""
-    if isinstance(body, Blob) and body.data is not None and len(body.data) == body.size:
-        yield body.data
+    pieces = body.pieces if isinstance(body, Blob) else None
+    if pieces is not None and sum(map(len, pieces)) == body.size:
+        yield from pieces
         return
     left = body.size
     with body.open() as file:

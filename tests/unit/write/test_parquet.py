@@ -262,7 +262,7 @@ def test_a_part_that_is_too_large(tmp_path: Path, size: int) -> None:
     """Is refused in one clear line."""
     opened = writer().open(tmp_path, "00007")
     with pytest.raises(OSError, match=rf"^00\.mp4 has {size} bytes, and a Parquet value at most"):
-        opened.write(Sample("00", {"mp4": Blob(size, data=b"")}, {}))
+        opened.write(Sample("00", {"mp4": Blob(size, pieces=[])}, {}))
     opened.abandon()
 
 

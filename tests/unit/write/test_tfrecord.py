@@ -143,7 +143,7 @@ def test_too_large(tmp_path: Path) -> None:
     """No message can have 2 GiB, which is said in one line."""
     opened = TfrecordWriter().open(tmp_path, "00007")
     with pytest.raises(OSError, match=r"^0 has \d+ bytes, and a TFRecord example at most"):
-        opened.write(Sample("0", {"mp4": Blob(3 << 30, data=b"")}, {}))
+        opened.write(Sample("0", {"mp4": Blob(3 << 30, pieces=[])}, {}))
     opened.abandon()
 
 
