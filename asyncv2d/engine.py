@@ -23,7 +23,6 @@ from asyncv2d.types import INLINE_BYTES, Cause, Processed
 from asyncv2d.workers import WorkerPool, open_pool
 
 _DOWNLOAD_DEADLINE_FACTOR = 4
-_KEPT_INLINE_BYTES = 8 << 20
 _RESTART_S = 120.0  # for workers that have to be replaced meanwhile
 
 
@@ -55,8 +54,8 @@ async def open_engine(
     budget = ByteBudget(distribution.loop_budget)
     overdraft = None if folders.shared is None else Overdraft(folders.shared / "overdraft")
     disk = ByteBudget(folders.room // distribution.loop_count, overdraft)
-    # Most files that are kept as they are never get to a worker, so they need not be files.
-    inline_bytes = _KEPT_INLINE_BYTES if plan.keeps_files else INLINE_BYTES
+    # Most that are kept as they are never get to a worker, so none needs to be a file for that.
+    inline_bytes = budget.limit if plan.keeps_files else INLINE_BYTES
     spool = Spool(folders, budget, disk, inline_bytes, largest=folders.room)
     context = FetchContext(
         spool,

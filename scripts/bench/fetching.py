@@ -4,7 +4,7 @@
 
 The first is given in rows a second, for the fetcher alone and for the whole command; with the
 Python of an environment with video2dataset, which gets the same ``thread_count``, as a ratio to
-that, too. The second is the CPU time of the command, as a ratio to that of a bare aiohttp loop that
+that, too. The second is the CPU time of the command, as a ratio to that of ``bare_loop.py``, which
 writes a tar; both run in turn in every round, so the ratio holds on a noisy machine.
 """
 
@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
+import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -44,10 +43,9 @@ DOWNLOADS = 256
 
 
 def main() -> None:
-    """Measure, or play a part in it."""
-    parts: dict[str, Callable[..., None]] = {"serve": _serve, "bare": _bare}
-    if sys.argv[1:2] and sys.argv[1] in parts:
-        parts[sys.argv[1]](*sys.argv[2:])
+    """Measure, or be the server."""
+    if sys.argv[1:2] == ["serve"]:
+        _serve(*sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
@@ -160,35 +158,15 @@ def _peer_command(urls: Sequence[str], folder: Path, python: Path) -> Usage:
 def _ended_well(usage: Usage, folder: Path) -> Usage:
     if usage.exit_code != 0:
         raise SystemExit((folder / "log.txt").read_text())
+    shutil.rmtree(folder)  # what is written next would cost more if the kernel had to find new room
     return usage
 
 
 def _bare_command(urls: Sequence[str], folder: Path) -> Usage:
     folder.mkdir()
     (folder / "urls.txt").write_text("\n".join(urls))
-    return measure([sys.executable, "-P", __file__, "bare", str(DOWNLOADS)], folder)
-
-
-def _bare(downloads: str) -> None:
-    """The least that a program can do: GET, and append to a tar."""
-    import aiohttp
-
-    async def run(urls: Sequence[str], tar: tarfile.TarFile) -> None:
-        left = iter(enumerate(urls))
-
-        async def work(session: aiohttp.ClientSession) -> None:
-            for number, url in left:
-                async with session.get(url) as response:
-                    data = await response.read()
-                info = tarfile.TarInfo(f"{number:09d}.mp4")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            await asyncio.gather(*(work(session) for _ in range(int(downloads))))
-
-    with tarfile.open("out.tar", "w") as tar:
-        asyncio.run(run(Path("urls.txt").read_text().split(), tar))
+    bare = Path(__file__).with_name("bare_loop.py")
+    return _ended_well(measure([sys.executable, "-P", str(bare), str(DOWNLOADS)], folder), folder)
 
 
 def _video(size: int) -> bytes:
