@@ -1,6 +1,6 @@
 """The least that a program can do: GET what ``urls.txt`` lists, and append it to ``out.tar``.
 
-``python bare_loop.py DOWNLOADS``. It imports nothing of asyncv2d, whose start is to be compared too.
+``python bare_loop.py DOWNLOADS``. It imports nothing of asyncv2d, whose start is compared too.
 """
 
 from __future__ import annotations
