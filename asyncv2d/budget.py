@@ -83,6 +83,13 @@ class ByteBudget:
         lease.close()
         return None
 
+    def _take_if_room(self, lease: Lease, size: int, leave: int) -> bool:
+        is_there = not self._waiting and self.used + size + leave <= self.limit
+        if not is_there and not (self._is_of_oldest(lease) and self._may_overdraw()):
+            return False
+        self._grant(lease, size)
+        return True
+
     def _take_now(self, lease: Lease, size: int, leave: int) -> bool:
         if self._waiting or self.used + size + leave > self.limit:
             return False
@@ -183,6 +190,10 @@ class Lease:
     def grow_now(self, size: int, leave: int = 0) -> bool:
         """Take ``size`` more bytes if they are there, and ``leave`` beside them; else take none."""
         return self.budget._take_now(self, size, leave)
+
+    def grow_if_room(self, size: int, leave: int = 0) -> bool:
+        """Take ``size`` more bytes if ``has_room`` would not wait for them; else take none."""
+        return self.budget._take_if_room(self, size, leave)
 
     def shrink(self, size: int) -> None:
         """Give ``size`` bytes back."""

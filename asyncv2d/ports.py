@@ -71,8 +71,11 @@ class BodyWriter(Protocol):
     async def reserve(self, size: int) -> None:
         """Wait for room for ``size`` bytes, then ask for the body again."""
 
+    def grows_to(self, size: int) -> bool:
+        """Take room for ``size`` bytes of a body that is larger than expected, if there is some."""
+
     async def write(self, chunk: bytes) -> None:
-        """Append ``chunk``."""
+        """Append ``chunk``; waits for room where it is beyond what was expected."""
 
     async def restart(self) -> None:
         """Forget what was written, and begin again."""

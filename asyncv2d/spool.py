@@ -65,7 +65,7 @@ class Spool:
 
     async def has_room(self, size: int | None, *, more_to_come: bool = False) -> None:
         """Wait until there is room for a body of ``size`` bytes (None: of usual size)."""
-        size = self._usual_size if size is None else size
+        size = self._expected(size)
         budget = self.budget_for(size)
         await budget.has_room(size, _leave(budget, more_to_come))
 
@@ -73,10 +73,13 @@ class Spool:
         self, size: int | None, *, more_to_come: bool = False
     ) -> AbstractContextManager[SpooledBody] | None:
         """Open a body of such a size, if there is room for it. Unless finished, it is dropped."""
-        size = self._usual_size if size is None else size
+        size = self._expected(size)
         budget = self.budget_for(size)
         lease = budget.lease_if_room(size, _leave(budget, more_to_come))
         return None if lease is None else self._opened(lease, more_to_come)
+
+    def _expected(self, size: int | None) -> int:
+        return self._usual_size if size is None else min(size, max(self.largest, self.share))
 
     @contextmanager
     def _opened(self, lease: Lease, more_to_come: bool = False) -> Iterator[SpooledBody]:
@@ -144,6 +147,28 @@ class SpooledBody:
         self.lease.close()
         self.lease = await self.spool.budget_for(size).lease(size)
 
+    def grows_to(self, size: int) -> bool:
+        """Take room for ``size`` bytes, more than was expected, if there is some now.
+
+        For those who must not wait here, because others wait for them: they hang up if there is
+        none, drop what came, and wait for room for twice as much. Raises ItemError (too_large) if
+        there will never be room.
+        """
+        self._check(size)
+        if size <= self.lease.size:
+            return True
+        wanted = self._more_than(size)
+        leave = _leave(self.spool.disk, self.more_to_come)
+        if self._is_on_disk:
+            return self.lease.grow_if_room(wanted - self.lease.size, leave)
+        if size <= self.spool.share and self._grow_in_place(wanted):
+            return True
+        return self._move_lease(self.spool.disk.lease_if_room(wanted, leave))
+
+    def _more_than(self, size: int) -> int:
+        """Double what was expected, so that it is rarely done."""
+        return max(size, min(2 * self.lease.size, self.spool.largest))
+
     async def write(self, chunk: bytes) -> None:
         """Append ``chunk``. Goes to the disk where it finds no room in the byte budget.
 
@@ -154,7 +179,8 @@ class SpooledBody:
         self._buffered += len(chunk)
         if self.size > self.lease.size:
             await self._grow()
-        if self._buffered > _FLUSH_BYTES and (self._file or self.size > self.spool.inline_bytes):
+        is_to_be_file = self._is_on_disk or self.size > self.spool.inline_bytes
+        if self._buffered > _FLUSH_BYTES and (self._file or is_to_be_file):
             await self._flush()
 
     async def restart(self) -> None:
@@ -170,12 +196,12 @@ class SpooledBody:
         return self.lease.budget is self.spool.disk
 
     async def _grow(self) -> None:
-        """Make room for what came beyond what was expected: doubling, so that it is rarely done.
+        """Make room for what came beyond what was expected.
 
         Raises ItemError (too_large) if there will never be room.
         """
         self._check(self.size)
-        wanted = max(self.size, min(2 * self.lease.size, self.spool.largest))
+        wanted = self._more_than(self.size)
         if self._is_on_disk:
             await self.lease.grow(wanted - self.lease.size)
         elif self.size > self.spool.share or not self._grow_in_place(wanted):

@@ -185,6 +185,28 @@ async def test_first_bodies_leave_room_for_second_ones(spool: Spool) -> None:
     assert spool.budget.used == 0
 
 
+@pytest.mark.parametrize("more_to_come", [False, True])
+async def test_a_body_that_must_not_wait_grows_while_there_is_room(
+    spool: Spool, more_to_come: bool
+) -> None:
+    """From memory to the disk, of which it leaves half if its row needs a further body."""
+    limit = spool.disk.limit
+    others = await spool.disk.lease(limit // 4)  # the oldest, which may take more than there is
+    opened = spool.body_if_room(None, more_to_come=more_to_come)
+    assert opened is not None
+    with opened as body:
+        size = 1 << 20
+        while body.grows_to(size):
+            await body.write(bytes(1 << 20))
+            size += 1 << 20
+        assert spool.budget.used == 0
+        assert limit // 4 < spool.disk.used <= (limit // 2 if more_to_come else limit)
+        assert len(left_in(spool)) == 1
+        others.close()
+        assert body.grows_to(size)  # it is the oldest now
+    assert spool.disk.used == 0
+
+
 async def test_what_can_never_fit_is_too_large(spool: Spool) -> None:
     """A body larger than the room on the disk fails its row, not the run."""
     async with spool.body() as body:

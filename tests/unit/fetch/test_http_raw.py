@@ -189,6 +189,42 @@ async def test_an_answer_that_is_announced_for_ever(downloads: Downloads) -> Non
     assert error.detail == "no answer began within 1.3 s"
 
 
+async def test_a_body_that_outgrows_the_room_there_is(downloads: Downloads) -> None:
+    """Is hung up on, for others wait for its turn at the host, and asked for again: one attempt."""
+    spool, asked = downloads.spool, list[str]()
+    large = b"\0\0\0\x10ftypisom" + bytes(2 << 20)
+
+    async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+        asked.append(request.split()[1])
+        if asked[-1] == "/small.mp4":
+            writer.write(head(Content_Length=16) + large[:16])
+            return
+        writer.write(head(Transfer_Encoding="chunked") + b"%x\r\n" % len(large) + large)
+        writer.write(b"\r\n0\r\n\r\n")
+
+    spool.share = 1000  # so that bodies have to lie on the disk
+    others = await spool.disk.lease(spool.disk.limit - (1 << 20))
+    async with answering(answer) as base:
+
+        async def get_large() -> None:
+            blob, facts = await client.download(f"{base}/large.mp4")
+            assert (blob.read(), facts["attempts"]) == (large, 1)
+            blob.close()
+
+        async with (
+            downloads.client(retries=0, host_connections=1) as client,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(get_large)
+            while not asked:
+                await anyio.lowlevel.checkpoint()
+            blob, _ = await client.download(f"{base}/small.mp4")
+            blob.close()
+            others.close()
+    assert asked[:2] == ["/large.mp4", "/small.mp4"]
+    assert set(asked[2:]) == {"/large.mp4"}
+
+
 async def test_a_pause_that_a_broken_server_asks_for(downloads: Downloads) -> None:
     """Is granted, whatever is broken: for longer than rows wait, it is not asked again."""
     asked: list[str] = []

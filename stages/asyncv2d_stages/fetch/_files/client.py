@@ -23,7 +23,7 @@ from asyncv2d_stages.fetch._hosts.host import SILENT, HostGivenUpError, Limits
 from asyncv2d_stages.fetch._hosts.limits import Hosts, NoTurnError, Turn
 from asyncv2d_stages.fetch._hosts.safety import Policy, plain_address
 from asyncv2d_stages.fetch._hosts.slots import Slots
-from asyncv2d_stages.fetch._http.transfer import Transfer
+from asyncv2d_stages.fetch._http.transfer import NoRoomError, Transfer
 
 if TYPE_CHECKING:
     from asyncv2d_stages.fetch.remote import RemoteFetcher
@@ -106,6 +106,9 @@ class FilesClient:
             except NoTurnError:
                 await transfer.drop()
                 continue
+            except NoRoomError as error:
+                await transfer.expect(error.size)
+                continue
             if is_whole:
                 return await transfer.finish()
             assert transfer.whole is not None
@@ -141,6 +144,9 @@ def _telling(turn: Turn) -> Iterator[None]:
     except BusyError as error:
         error.serves_others = turn.host.answers > 0
         turn.failed(error, None)
+        raise
+    except NoRoomError:
+        turn.done()
         raise
     except ItemError as error:
         if error.cause in SILENT:

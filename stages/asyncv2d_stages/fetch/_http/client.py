@@ -21,12 +21,12 @@ from asyncv2d_stages.fetch._hosts.slots import Slots
 from asyncv2d_stages.fetch._hosts.way import Way
 from asyncv2d_stages.fetch._http.consent import product_token
 from asyncv2d_stages.fetch._http.cookies import Cookies, read_cookies
-from asyncv2d_stages.fetch._http.exchange import Call, Exchange, NoRoom
+from asyncv2d_stages.fetch._http.exchange import Call, Exchange
 from asyncv2d_stages.fetch._http.proxy import Outages, ProxyDownError, ProxyHealth, proxy_health
 from asyncv2d_stages.fetch._http.robots import Robots
 from asyncv2d_stages.fetch._http.session import family, open_session, proxy_host, user_agent
 from asyncv2d_stages.fetch._http.small import SmallFiles
-from asyncv2d_stages.fetch._http.transfer import Transfer
+from asyncv2d_stages.fetch._http.transfer import NoRoomError, Transfer
 from asyncv2d_stages.fetch._http.urls import Target, target
 
 if TYPE_CHECKING:
@@ -199,16 +199,13 @@ class Client:
                 ):
                     if not transfer.open():
                         continue
-                    answer = await self._exchange.ask(call, transfer, turn)
+                    return await self._exchange.ask(call, transfer, turn)
             except NoTurnError:
                 await transfer.drop()
-                continue
+            except NoRoomError as error:
+                await transfer.expect(error.size)
             except ProxyDownError as error:
                 await outages.wait(error)
-                continue
-            if not isinstance(answer, NoRoom):
-                return answer
-            await transfer.expect(answer.size)
 
 
 def _asked_s(error: ItemError) -> float:

@@ -34,7 +34,7 @@ from asyncv2d_stages.fetch._http.consent import product_token, refusal
 from asyncv2d_stages.fetch._http.cookies import Cookies
 from asyncv2d_stages.fetch._http.proxy import ProxyHealth
 from asyncv2d_stages.fetch._http.session import user_agent
-from asyncv2d_stages.fetch._http.transfer import Transfer
+from asyncv2d_stages.fetch._http.transfer import NoRoomError, Transfer
 from asyncv2d_stages.fetch._http.urls import Target
 
 if TYPE_CHECKING:
@@ -65,13 +65,6 @@ class Call:
                 name: text for name, text in headers.items() if name.lower() not in _PERSONAL
             }
         return Call(target, headers, self.cookies)
-
-
-@dataclass(frozen=True, slots=True)
-class NoRoom:
-    """The server was hung up on, because there is no room now for a body of this size."""
-
-    size: int
 
 
 class _BusyError(ItemError):
@@ -110,8 +103,11 @@ class Exchange:
         self._kept: deque[float] = deque()
         self._most_kept = max(_LEAST_KEPT, concurrency)
 
-    async def ask(self, call: Call, transfer: Transfer, turn: Turn) -> Target | NoRoom | None:
-        """Receive the body into ``transfer``; or say where it is, or that there is no room."""
+    async def ask(self, call: Call, transfer: Transfer, turn: Turn) -> Target | None:
+        """Receive the body into ``transfer``, or say where it is.
+
+        Raises ItemError, and NoRoomError where the server was hung up on for want of room.
+        """
         transfer.status = None
         headers = self._headers(call, transfer)
         head = asyncio.timeout(self._head_s)
@@ -131,6 +127,9 @@ class Exchange:
                     answer = await self._take(call, response, transfer)
                     turn.done()
                     return answer
+        except NoRoomError:
+            turn.done()
+            raise
         except ItemError as error:
             if isinstance(error, UnresolvedError):  # with a proxy, the name is the proxy's
                 await self._proxy.hear(error, error, begin)
@@ -172,7 +171,7 @@ class Exchange:
 
     async def _take(
         self, call: Call, response: aiohttp.ClientResponse, transfer: Transfer
-    ) -> Target | NoRoom | None:
+    ) -> Target | None:
         status = response.status
         if status in _REDIRECTS and (location := response.headers.get("Location")) is not None:
             call.cookies.learn(call.target.text, response.headers.getall("Set-Cookie", ()))
@@ -186,7 +185,7 @@ class Exchange:
         size = transfer.whole
         assert transfer.body is not None
         if status != 206 and size is not None and not transfer.body.fits(size):
-            return NoRoom(size)
+            raise NoRoomError(size)
         await self._receive(response, transfer)
         return None
 

@@ -23,6 +23,14 @@ _GOOD_PARTS = 32  # of a body: attempts that bring one do not count as failures
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
+class NoRoomError(Exception):
+    """There is no room now for a body of ``size`` bytes; whoever sends it is to be hung up on."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """By what a server knows that a file is the same; ``place`` is where it lies there."""
@@ -93,8 +101,9 @@ class Transfer:
         return self.body is not None
 
     async def expect(self, size: int) -> None:
-        """There was no room for a body of ``size`` bytes: give up what came."""
+        """There was no room for a body of ``size`` bytes: begin again when there is."""
         self.expected = size
+        self.took_s = 0.0
         await self.drop()
 
     async def drop(self) -> None:
@@ -169,9 +178,12 @@ class Transfer:
         self.check_size(self.whole or 0)
 
     async def write(self, piece: bytes) -> None:
-        """Add what came."""
+        """Add what came. Raises NoRoomError where it is more than was expected."""
         assert self.body is not None
-        self.check_size(self.received + len(piece))
+        size = self.received + len(piece)
+        self.check_size(size)
+        if not self.body.grows_to(size):
+            raise NoRoomError(2 * size)
         self.received += len(piece)  # the body has it even where this is cancelled while it waits
         await self.body.write(piece)
 
