@@ -11,13 +11,19 @@ if TYPE_CHECKING:
     from asyncv2d.nursery_start import Begun
 
 
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """Run the program, having begun with what takes it longest to get ready, if it needs that."""
     _open_standard_streams()
-    if not _downloads(sys.argv[1:]):
-        _run(None)
-    elif (begun := _fork_nursery()) is not None:
-        _run(begun)
+    try:
+        if not _downloads(sys.argv[1:]):
+            _run(None)
+        elif (begun := _fork_nursery()) is not None:
+            _run(begun)
+    except KeyboardInterrupt:  # before there is anybody who would heed it
+        sys.exit(_INTERRUPTED)
 
 
 def _fork_nursery() -> Begun | None:

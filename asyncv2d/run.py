@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Protocol, TextIO
 
 import anyio
 from anyio import to_thread
+from anyio.abc import TaskStatus
 
 from asyncv2d.job import Job
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue
@@ -109,47 +110,71 @@ async def run_job_async(job: Job, watcher: Watcher, nursery: Nursery | None = No
     """
     shards = iter(()) if job.reads_stdin else _shards(job)  # the input may be unusable
     run = _Run(job, watcher)
-    nursery = nursery or Nursery(LOOP)
-    with spool_folders(Path(job.tmp_dir), job.built.distribution.byte_budget) as spool:
-        if job.writes_stdout:
-            return await run.to_stdout(shards, spool)
-        with output_folder(job) as (folder, identity):
-            mission = Mission(job, folder, spool, identity, nursery)
-            try:
-                if job.incremental_mode == "retry_failed":
-                    return await run.retry(shards, mission)
-                return await run.to_folder(shards, mission)
-            finally:
-                await nursery.close()
+    async with run.heeding_signals():  # before there is anything that a signal could leave behind
+        with spool_folders(Path(job.tmp_dir), job.built.distribution.byte_budget) as spool:
+            await _run_in(spool, run, job, shards, nursery or Nursery(LOOP))
+    return run.summary
+
+
+async def _run_in(
+    spool: SpoolFolders, run: _Run, job: Job, shards: Iterator[ShardSpec], nursery: Nursery
+) -> None:
+    if job.writes_stdout:
+        await run.to_stdout(shards, spool)
+        return
+    with output_folder(job) as (folder, identity):
+        mission = Mission(job, folder, spool, identity, nursery)
+        try:
+            if job.incremental_mode == "retry_failed":
+                await run.retry(shards, mission)
+            else:
+                await run.to_folder(shards, mission)
+        finally:
+            await nursery.close()
 
 
 class _Run:
     def __init__(self, job: Job, watcher: Watcher) -> None:
         self._job = job
         self._watcher = watcher
-        self._summary = Summary()
+        self._published = set[int]()
+        self.summary = Summary()
         outcome = watcher.outcome if job.outcomes else None
         self._control = Control(self._report, watcher.progress, watcher.log, outcome)
 
-    async def to_stdout(self, shards: Iterator[ShardSpec], spool: SpoolFolders) -> Summary:
+    @asynccontextmanager
+    async def heeding_signals(self) -> AsyncIterator[None]:
+        """Heed signals meanwhile, in the main thread; the second one ends what is done here."""
+        with _one_error():
+            async with anyio.create_task_group() as tasks:
+                if threading.current_thread() is threading.main_thread():
+                    await tasks.start(self._heed_signals, tasks.cancel_scope)
+                yield
+                tasks.cancel_scope.cancel()
+
+    async def to_stdout(self, shards: Iterator[ShardSpec], spool: SpoolFolders) -> None:
         """Run all rows; their samples go to stdout."""
         from asyncv2d.launch.streaming import run_to_stdout  # brings the engine
         from asyncv2d.tar_out import ReaderGoneError
 
         try:
-            await self._run(run_to_stdout(self._job, shards, spool, self._control))
+            with _one_error():
+                await run_to_stdout(self._job, shards, spool, self._control)
         except ReaderGoneError as error:
             self._watcher.log(f"{error}: stopped")
-        return self._summary
 
-    async def to_folder(self, shards: Iterator[ShardSpec], mission: Mission) -> Summary:
+    async def to_folder(self, shards: Iterator[ShardSpec], mission: Mission) -> None:
         """Run all rows; shards appear in the output folder."""
-        job, settings = mission.job, mission.job.built.distribution
-        if job.reads_stdin:
+        if mission.job.reads_stdin:
             from asyncv2d.launch.streaming import run_from_stdin  # brings the engine
 
-            await self._run(run_from_stdin(mission, self._control))
-            return self._summary
+            await run_from_stdin(mission, self._control)
+        else:
+            await self._run_table(shards, mission)
+        self._look_for_published(mission.job)
+
+    async def _run_table(self, shards: Iterator[ShardSpec], mission: Mission) -> None:
+        job, settings = mission.job, mission.job.built.distribution
         self._watcher.log(
             f"up to {settings.loop_count} loop process(es), each with {settings.loop_downloads}"
             f" downloads, {settings.worker_count} worker process(es) and"
@@ -159,10 +184,15 @@ class _Run:
         if settings.distributor == "inline":
             await mission.nursery.close()  # it may have begun, for what will not be needed
         launcher = _LAUNCHERS[settings.distributor]()
-        await self._run(launcher.run(mission, queue, self._control))
-        return self._summary
+        await launcher.run(mission, queue, self._control)
 
-    async def retry(self, shards: Iterator[ShardSpec], mission: Mission) -> Summary:
+    def _look_for_published(self, job: Job) -> None:
+        """A dataset that somebody else deletes meanwhile is not complete."""
+        there = published(open_store(job.output_folder), job.built.storage.key_format)
+        for shard in self._published - there:
+            self.summary.unpublished[shard] = "it was there, and something else deleted it"
+
+    async def retry(self, shards: Iterator[ShardSpec], mission: Mission) -> None:
         """Try failed rows again, as shards behind all others."""
         from asyncv2d.retry import gather  # brings pyarrow
 
@@ -172,25 +202,15 @@ class _Run:
         retry = await to_thread.run_sync(gather, job, store, mission.folder.parent, first)
         if retry is None:
             self._watcher.log("no failed row is to be tried again")
-            return self._summary
+            return
         again = Job.model_validate(
             {**job.model_dump(), "url_list": str(retry.table), "input_format": "parquet"}
         )
         specs = (replace(spec, id=retry.first + spec.id) for spec in _shards(again))
         identity = f"{mission.identity} {retry.digest}"
-        summary = await self.to_folder(specs, replace(mission, job=again, identity=identity))
-        if summary.exit_code == 0:
+        await self.to_folder(specs, replace(mission, job=again, identity=identity))
+        if self.summary.exit_code == 0:
             retry.table.unlink()
-        return summary
-
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work, and heed signals meanwhile."""
-        with _one_error():
-            async with anyio.create_task_group() as tasks:
-                if threading.current_thread() is threading.main_thread():
-                    tasks.start_soon(self._heed_signals, tasks.cancel_scope)
-                await work
-                tasks.cancel_scope.cancel()
 
     def _to_do(self, shards: Iterator[ShardSpec]) -> Iterator[ShardSpec]:
         store, keys = open_store(self._job.output_folder), self._job.built.storage.key_format
@@ -206,7 +226,8 @@ class _Run:
                 )
             rows = published_rows(store, keys, spec.id) if spec.id in done and is_here else None
             if spec.id in done and self._is_same(spec, rows):
-                self._summary.skipped += 1
+                self.summary.skipped += 1
+                self._published.add(spec.id)
             else:
                 yield spec
 
@@ -224,13 +245,18 @@ class _Run:
         )
 
     def _report(self, report: Mapping[str, Any]) -> None:
-        self._summary.add(report)
-        self._watcher.report(report, self._summary)
+        self.summary.add(report)
+        if report["error"] is None:
+            self._published.add(report["shard"])
+        self._watcher.report(report, self.summary)
 
-    async def _heed_signals(self, scope: anyio.CancelScope) -> None:
+    async def _heed_signals(
+        self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]
+    ) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
             async for _ in signals:
-                self._summary.interrupted = True
+                self.summary.interrupted = True
                 if self._control.drain.is_set():
                     self._watcher.log("cancelled")
                     scope.cancel()

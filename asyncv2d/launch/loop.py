@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -127,8 +127,10 @@ class LoopProcess:
             await self._say({"progress": snapshot(engine)})
 
     async def _say(self, message: dict[str, Any]) -> None:
-        async with self._lock:
-            await protocol.send(self._outgoing, message)
+        # Where the launcher is gone, ``_listen`` hears of it and ends all this.
+        with suppress(anyio.BrokenResourceError):
+            async with self._lock:
+                await protocol.send(self._outgoing, message)
 
 
 def prepare() -> None:

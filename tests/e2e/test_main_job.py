@@ -427,6 +427,32 @@ def test_killed_as_a_whole_and_started_again(job: Job, server: Server, until: Un
     job.dataset().assert_equals(job.dataset("undisturbed"))
 
 
+def test_what_was_published_is_deleted_meanwhile(job: Job, server: Server, until: Until) -> None:
+    """The run does not end well, says which shards are gone, and can be gone on with."""
+    job.rows([*many(server, 3), server.url("hold/one-scene.mp4")])
+    run = job.start(**SHARDED)
+    until(lambda: server.count("hold/one-scene.mp4"))
+    until((job.dataset().folder / "00000_stats.json").exists)
+    (job.dataset().folder / "00000_stats.json").unlink()
+    server.release("hold/one-scene.mp4")
+    assert run.code == 1
+    assert "shard 0 is not published: it was there, and something else deleted it" in run.err
+    again = job.start(**SHARDED)
+    assert again.code == 0, again.err
+    assert len(job.dataset().ledger) == 4
+
+
+def test_stopped_as_soon_as_there_is_something_to_leave(job: Job, server: Server) -> None:
+    """The spool's folder is made when signals are heeded already, and is removed."""
+    job.rows(many(server, 4))
+    run, spool = job.start(), None
+    while spool is None:
+        spool = spool_of(run.pid)
+    run.signal(signal.SIGTERM)
+    assert run.code == 130
+    assert not spool.exists()
+
+
 class TestInterrupted:
     """Ctrl-C, once and twice."""
 
