@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import av
@@ -13,6 +14,7 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from asyncv2d.build_note import may_need_note
 from asyncv2d.clock import LONGEST_STILL
 from asyncv2d.index import Effort, GapError, PacketIndex
 from asyncv2d.probe import Media, from_start, packets
@@ -134,7 +136,7 @@ def _some_frames(
     media: Media, stream: VideoStream, coded: Iterator[Packet[Any]], efforts: Iterable[int]
 ) -> Iterator[VideoFrame]:
     _one_thread(stream)
-    context, coming = stream.codec_context, iter(efforts)
+    context, coming = stream.codec_context, _with_note(stream, iter(efforts))
     beginning: int | None = None
     try:
         for packet in coded:
@@ -156,6 +158,14 @@ def _some_frames(
                 yield frame
     except av.FFmpegError as error:
         raise _undecodable(media, error) from error
+
+
+def _with_note(stream: VideoStream, efforts: Iterator[int]) -> Iterator[int]:
+    """The efforts, but that the first packet is decoded where its note may be needed later on."""
+    if not may_need_note(stream):
+        return efforts
+    next(efforts, None)
+    return chain([Effort.DECODE], efforts)
 
 
 def _check_beginning(frame: VideoFrame, beginning: int) -> None:
