@@ -180,8 +180,10 @@ def _packets_of(
 ) -> Iterator[Packet[Any]]:
     """What is shown in ``span``, from its first keyframe on."""
     clock, begun = media.clock(stream), False
-    is_keyframe = keyframe_test(stream)
+    is_keyframe, stamps_decoding = keyframe_test(stream), media.stamps_decoding
     for packet in packets(media, source, stream):
+        if stamps_decoding:
+            packet.pts = packet.dts  # what has no B-frames is shown at once
         if packet.size == 0 or packet.pts is None:
             continue
         start = clock.time(packet.pts)

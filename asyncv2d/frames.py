@@ -117,13 +117,16 @@ def _all_frames(
 def _restamped(
     media: Media, stream: VideoStream, coded: Iterator[Packet[Any]]
 ) -> Iterator[VideoFrame]:
-    """All frames, the first with the earliest timestamp and so on."""
+    """All frames, the first at the earliest time of decoding and so on.
+
+    What FFmpeg says of showing is late by as much as decoding could be ahead.
+    """
     stamps: list[int] = []
 
     def noted() -> Iterator[Packet[Any]]:
         for packet in coded:
-            if packet.size and packet.pts is not None:
-                heapq.heappush(stamps, packet.pts)
+            if packet.size and packet.dts is not None:
+                heapq.heappush(stamps, packet.dts)
             yield packet
 
     for frame in _all_frames(media, stream, noted()):

@@ -107,6 +107,8 @@ def read_index(media: Media) -> PacketIndex:
             shown_at, decoded_at = _seconds(clock, packet.pts), _seconds(clock, packet.dts)
             rows.append((shown_at, decoded_at, clock.length(packet.duration)))
     stamps, decoding, lengths = np.array(rows, np.float64).reshape(-1, 3).T
+    if media.stamps_decoding:
+        stamps = _in_turn(stamps, decoding)
     keyframes, are_hidden = np.array(keys, np.bool_), np.array(hidden, np.bool_)
     shown, away = np.where(are_hidden, np.nan, stamps), stamps[are_hidden & ~np.isnan(stamps)]
     return PacketIndex(
@@ -118,6 +120,13 @@ def read_index(media: Media) -> PacketIndex:
         is_timed=not np.isnan(stamps).any(),
         is_seamless=not _hides_between(away, shown),
     )
+
+
+def _in_turn(stamps: NDArray[np.float64], decoding: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times of showing in the order of ``stamps``: the first is the earliest time of decoding."""
+    times = np.empty_like(decoding)
+    times[np.argsort(stamps, kind="stable")] = np.sort(decoding)
+    return times
 
 
 def _seconds(clock: Clock, timestamp: int | None) -> float:

@@ -6,8 +6,10 @@ import io
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
+from itertools import product
 
 import av
 import cv2
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 from asyncv2d.codecs import Encoder
 from asyncv2d.frames import shown_frames
 from asyncv2d.index import Choice, Effort, PacketIndex, choose, read_index
-from asyncv2d.made_media import MadeVideo, scenes
+from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.media import Picture
 from asyncv2d.probe import Media, from_start, open_media
 from asyncv2d.types import Blob, Processed, Sample
@@ -245,6 +247,31 @@ def test_an_index_is_read_in_decoding_order(container: str, b_frames: int) -> No
     assert (np.diff(index.times) < 0).any() == bool(b_frames)
     assert np.allclose(index.keyframe_times, made.frame_times[::GROUP], atol=2e-3)
     assert index.end == pytest.approx(made.duration, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("codec", "b_frames"),
+    [*product(["libx264", "mpeg4", "mpeg2video"], [0, 2]), ("mjpeg", 0)],
+)
+def test_frames_in_avi_come_as_early_as_they_were_put_there(codec: str, b_frames: int) -> None:
+    """FFmpeg says that some are shown later, as if all had B-frames; index and frames do not."""
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    made = MadeVideo(scenes(1), codec=codec, b_frames=b_frames, audio="pcm_s16le", container="avi")
+    with open_media(Blob.of(replace(made, pixel_format=pixels).data())) as media:
+        index = read_index(media)
+        with from_start(media, media.video) as container:
+            found = [
+                (time, read_number(frame.to_ndarray(format="gray")), frame.key_frame)
+                for frame, time, _ in shown_frames(media, container)
+            ]
+    times, numbers, are_keyframes = zip(*found, strict=True)
+    assert times == pytest.approx(made.frame_times)
+    assert numbers == tuple(range(len(numbers)))
+    assert tuple(index.shown) == times
+    assert index.keyframe_times == [
+        time for time, key in zip(times, are_keyframes, strict=True) if key
+    ]
+    assert index.end == pytest.approx(made.duration)
 
 
 def test_sound_alone_has_an_index_of_its_packets() -> None:

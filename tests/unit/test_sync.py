@@ -28,6 +28,8 @@ SOURCES = {
     "flac": two_tones(audio="flac", container="matroska"),
     "mp3": two_tones(audio="libmp3lame", container="matroska"),
     "pcm": two_tones(audio="pcm_s16le", codec="mpeg4", container="avi"),
+    "avi": two_tones(audio="pcm_s16le", container="avi"),
+    "avi with b-frames": two_tones(audio="pcm_s16le", container="avi", b_frames=2),
     "transport stream": two_tones(container="mpegts", b_frames=2),
     "clock at 10 s": two_tones(start=10.0),
     "uneven": two_tones(uneven=True),
