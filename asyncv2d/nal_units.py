@@ -1,4 +1,7 @@
-"""What packets of H.264 are made of: units, each with its kind in its first byte."""
+"""What packets of H.264 are made of: units, each with its kind in its first byte.
+
+And where decoding can begin, which files say wrongly of MPEG-4 part 2 too.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ _SLICES = range(1, _IDR_SLICE + 1)
 _KIND = 0x1F
 _START = b"\0\0\1"
 _RECOVERY_POINT = 6
+_PICTURE = b"\0\0\1\xb6"  # of MPEG-4 part 2; the first two bits after it are 0 if it refers to none
 
 
 def kind(unit: bytes) -> int:
@@ -54,12 +58,21 @@ def keyframe_test(stream: Stream) -> Callable[[Packet[Any]], bool]:
     """Tells the packets of ``stream`` that decoding can begin with.
 
     Those that are marked as such, but for the recovery points of H.264 with intra refresh: from
-    there on pictures become right bit by bit only.
+    there on pictures become right bit by bit only. Of MPEG-4 part 2 an MP4 file without a table
+    marks all.
     """
-    if stream.codec_context.codec.canonical_name != "h264":
+    codec = stream.codec_context.codec.canonical_name
+    if codec == "mpeg4":
+        return lambda packet: packet.is_keyframe and refers_to_nothing(bytes(packet))
+    if codec != "h264":
         return lambda packet: packet.is_keyframe
     length = size_length(stream.codec_context.extradata)
     return lambda packet: packet.is_keyframe and can_begin_with(bytes(packet), length)
+
+
+def refers_to_nothing(packet: bytes) -> bool:
+    """Whether the first picture in a packet of MPEG-4 part 2 stands alone, as far as it says."""
+    return packet.partition(_PICTURE)[2][:1] < b"\x40"
 
 
 def can_begin_with(packet: bytes, length: int) -> bool:

@@ -139,6 +139,18 @@ def test_the_note_of_what_made_a_video(pixel_format: str, is_kept: bool, run: Ru
         assert found == list(range(found[0], found[0] + len(found)))
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libvpx-vp9"])
+@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted"])
+def test_keyframes_are_known_without_their_table(codec: str, precision: str, run: Run) -> None:
+    """MP4 says that every frame is a keyframe where it has none; their own packets know better."""
+    data = MadeVideo(scenes(3), codec=codec, audio=None).data()
+    assert data.count(b"stss") == 1
+    (sample,) = run(data.replace(b"stss", b"free"), clipping(precision), [[0.6, 2.0]]).samples
+    first = 12 if precision == "low" else 24
+    assert numbers(sample) == list(range(first, 50 if precision == "low" else 48))
+    assert sample.meta["receipt"]["real"][0] == pytest.approx(first / 25)
+
+
 def test_a_slow_video_ends_where_its_keyframes_do(run: Run) -> None:
     """That less than a frame is missing to its end does not mean that the end is wanted."""
     source = MadeVideo(scenes(24), rate=Fraction(1), keyframe_interval=4, audio=None)

@@ -1,10 +1,10 @@
-"""Tests of telling from a packet of H.264 whether decoding can begin with it."""
+"""Tests of telling from a packet whether decoding can begin with it."""
 
 from __future__ import annotations
 
 import pytest
 
-from asyncv2d.nal_units import can_begin_with, size_length, units
+from asyncv2d.nal_units import can_begin_with, refers_to_nothing, size_length, units
 
 DELIMITER, SETUP, IDR, SLICE = b"\x09\xf0", b"\x67\x42", b"\x65\x88", b"\x41\x9a"
 NOTE = b"\x05\xff\x03" + bytes(255 + 3)  # a long message, with zeros that are not a start code
@@ -69,3 +69,20 @@ def test_a_torn_packet_is_read_to_its_end(length: int, size: int) -> None:
 def test_the_setup_says_how_units_are_told_apart(setup: bytes | None, length: int) -> None:
     """MP4 and Matroska write sizes, transport streams start codes."""
     assert size_length(setup) == length
+
+
+@pytest.mark.parametrize(
+    ("packet", "stands_alone"),
+    [
+        (b"\0\0\1\xb6\x10", True),
+        (b"\0\0\1\xb3\0\0\1\xb6\x3f", True),
+        (b"\0\0\1\xb6\x40", False),
+        (b"\0\0\1\xb6\x80\0\0\1\xb6\x10", False),
+        (b"\0\0\1\xb6", True),
+        (b"\0\0\x80\x02", True),
+        (b"", True),
+    ],
+)
+def test_pictures_of_mpeg_4_say_what_they_refer_to(packet: bytes, stands_alone: bool) -> None:
+    """The first one counts; what says nothing is believed to be what it is marked as."""
+    assert refers_to_nothing(packet) == stands_alone
