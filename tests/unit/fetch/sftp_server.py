@@ -18,7 +18,8 @@ class Sftp:
     """Where it listens, the connections that came, and the addresses that they came to.
 
     ``fault`` is what it does, once so many bytes of a file were read: hang or hang up. ``most`` is
-    how many were open at a time.
+    how many were open at a time. ``longest_read`` is how many bytes it sends at a time, and ``gap``
+    where it says that the file ends though it does not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,6 +29,8 @@ class Sftp:
         self.connections: list[asyncssh.SSHServerConnection] = []
         self.fault: tuple[str, int] | None = None
         self.open = self.most = 0
+        self.longest_read = 1 << 20
+        self.gap: int | None = None
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         """The URL of a file, with the user and the password that open it."""
@@ -75,7 +78,9 @@ class _Files(asyncssh.SFTPServer):
         if self._is_faulty:
             file_obj.close()
             await asyncio.get_running_loop().create_future()
-        data = super().read(file_obj, offset, size)
+        if offset == self._sftp.gap:
+            return b""
+        data = super().read(file_obj, offset, min(size, self._sftp.longest_read))
         return data if isinstance(data, bytes) else await data
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from asyncssh.sftp import SFTPServerHandler
 
 from asyncv2d.ports import FetchContext
 from asyncv2d.types import Cause, Fetched, Row
@@ -122,6 +123,34 @@ async def test_no_more_at_a_time_than_allowed(downloads: Downloads, folder: Path
         assert sftp.most == 1
     for one in got:
         one.close()
+
+
+@pytest.fixture
+def _small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that do not say how much may be read at a time: it is 16 KiB then."""
+    monkeypatch.setattr(SFTPServerHandler, "_extensions", [])
+
+
+@pytest.mark.usefixtures("_small_reads")
+@pytest.mark.parametrize("longest_read", [1 << 20, 10_000])
+async def test_reads_of_less_than_asked(
+    downloads: Downloads, folder: Path, longest_read: int
+) -> None:
+    """Are gone on with where they end."""
+    async with serving(folder) as sftp:
+        sftp.longest_read = longest_read
+        got = await fetch(downloads, sftp.url("a%20b.mp4"))
+        assert got.media["video"].read() == BODY
+        got.close()
+
+
+@pytest.mark.usefixtures("_small_reads")
+async def test_an_end_in_the_middle(downloads: Downloads, folder: Path) -> None:
+    """Is the end: nothing that comes from behind it counts, and nothing is put in its place."""
+    async with serving(folder) as sftp:
+        sftp.gap = 20 * (16 << 10)
+        error = await failure(downloads, sftp.url("a%20b.mp4"), retries=1)
+    assert (error.cause, error.attempts) == (Cause.TRUNCATED, 2)
 
 
 class Names:

@@ -1,1 +1,1 @@
-"""Files over SFTP: ``get`` gets one, ``causes`` says what went wrong."""
+"""Files over SFTP: ``get`` gets one, ``reads`` reads it, ``causes`` says what went wrong."""

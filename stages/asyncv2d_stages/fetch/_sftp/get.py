@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from getpass import getuser
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import asyncssh
@@ -13,8 +13,7 @@ import asyncssh
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._files.visit import Visit
 from asyncv2d_stages.fetch._sftp.causes import explaining
-
-_CHUNK = 256 << 10
+from asyncv2d_stages.fetch._sftp.reads import Reads, reads
 
 
 async def get(visit: Visit) -> bool:
@@ -67,20 +66,22 @@ async def _take(connection: asyncssh.SSHClientConnection, visit: Visit) -> bool:
     transfer = visit.transfer
     with visit.deadlines.step(answer_s, late), explaining(visit.wanted.url):
         files = await connection.start_sftp_client()
-        file = await files.open(visit.wanted.path, "rb")
+        file = await files.open(visit.wanted.path, "rb", block_size=0)  # a read is one request
         transfer.whole = (await file.stat()).size
     transfer.check_size(transfer.whole or 0)
     assert transfer.body is not None
     if transfer.whole is not None and not transfer.body.fits(transfer.whole):
         return False
-    while piece := await _piece(file, visit):
+    all_of_it = reads(file, files.limits.max_read_len)
+    while piece := await _next(all_of_it, visit):
         await transfer.write(piece)
     return True
 
 
-async def _piece(file: asyncssh.SFTPClientFile, visit: Visit) -> bytes:
+async def _next(all_of_it: Reads, visit: Visit) -> bytes:
+    """What follows what came; nothing at the end of the file."""
     stall_s = visit.settings.stall_timeout or visit.settings.timeout
     late = ItemError(Cause.STALLED, f"no byte came for {stall_s:g} s")
     step = visit.deadlines.step(stall_s, late, Cause.TRUNCATED)
     with step, explaining(visit.wanted.url, Cause.TRUNCATED):
-        return cast(bytes, await file.read(_CHUNK))  # it was opened as one of bytes
+        return await all_of_it.after(visit.transfer.received)

@@ -1,0 +1,42 @@
+"""Reads a file over SFTP, with several requests at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import asyncssh
+
+_CHUNK = 256 << 10
+_MOST_AT_A_TIME = 16
+
+
+@dataclass(slots=True)
+class Reads:
+    """A file in blocks, each of which is one request; it has to be opened with ``block_size=0``."""
+
+    file: asyncssh.SFTPClientFile
+    block: int
+    at_a_time: int
+
+    async def after(self, begin: int) -> bytes:
+        """What begins there; nothing at the end of the file.
+
+        All that was asked for behind a block of another length is dropped: the file goes on where
+        that block ends, or it is at its end.
+        """
+        offsets = range(begin, begin + self.at_a_time * self.block, self.block)
+        reads = (self.file.read(self.block, offset) for offset in offsets)
+        blocks: list[Any] = await asyncio.gather(*reads)
+        for number, block in enumerate(blocks, 1):
+            if len(block) != self.block:
+                self.at_a_time = 1
+                return b"".join(blocks[:number])
+        return b"".join(blocks)
+
+
+def reads(file: asyncssh.SFTPClientFile, longest: int) -> Reads:
+    """For a file of a server that sends ``longest`` bytes at a time."""
+    block = min(_CHUNK, longest)
+    return Reads(file, block, max(1, min(_MOST_AT_A_TIME, _CHUNK // block)))
