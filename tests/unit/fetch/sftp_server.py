@@ -18,8 +18,9 @@ class Sftp:
     """Where it listens, the connections that came, and the addresses that they came to.
 
     ``fault`` is what it does, once so many bytes of a file were read: hang or hang up. ``most`` is
-    how many were open at a time. ``longest_read`` is how many bytes it sends at a time, and ``gap``
-    where it says that the file ends though it does not.
+    how many were open at a time; it hangs up on those above ``most_taken``, and on the next
+    ``turns_away``, once it told them its ``goodbye``, if it has one. ``longest_read`` is how many
+    bytes it sends at a time, and ``gap`` where it says that the file ends though it does not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,12 +30,24 @@ class Sftp:
         self.connections: list[asyncssh.SSHServerConnection] = []
         self.fault: tuple[str, int] | None = None
         self.open = self.most = 0
+        self.most_taken: int | None = None
+        self.turns_away = self.turned_away = 0
+        self.goodbye: tuple[int, str] | None = None
         self.longest_read = 1 << 20
         self.gap: int | None = None
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         """The URL of a file, with the user and the password that open it."""
         return f"sftp://me:p%40ss%20word@{host}:{self.port}/{path}"
+
+    def is_too_many(self) -> bool:
+        """Whether the connection that just came is one too many."""
+        is_too_many = self.most_taken is not None and self.open > self.most_taken
+        if self.turns_away:
+            self.turns_away -= 1
+            is_too_many = True
+        self.turned_away += is_too_many
+        return is_too_many
 
 
 class _Session(asyncssh.SSHServer):
@@ -48,6 +61,16 @@ class _Session(asyncssh.SSHServer):
         self._sftp.connections.append(conn)
         self._sftp.open += 1
         self._sftp.most = max(self._sftp.most, self._sftp.open)
+
+        self._goodbye = self._sftp.goodbye
+        self._is_too_many = self._sftp.is_too_many()
+        if self._is_too_many and self._goodbye is None:
+            conn.abort()
+
+    def begin_auth(self, username: str) -> bool:
+        if self._is_too_many and self._goodbye is not None:
+            raise asyncssh.DisconnectError(*self._goodbye)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sftp.open -= 1

@@ -225,6 +225,21 @@ async def test_a_host_that_takes_few_connections(server: FtpServer, downloads: D
     assert server.turned_away > 0
 
 
+async def test_a_host_that_hangs_up_on_some(server: FtpServer, downloads: Downloads) -> None:
+    """Has too many connections, if it served others: that is no failure of a row."""
+
+    async def hang_up(_: Visit) -> None:
+        raise EOFError
+
+    fetcher = RemoteFetcher.model_validate({"retries": 0})
+    async with fetcher.open(FetchContext(downloads.spool, 4)) as fetch_row:
+        for turned_away in (0, 3):
+            server.acts["HELLO"] = [hang_up] * turned_away
+            fetched = await fetch_row(Row(0, "0", server.url("d/a.mp4")))
+            assert (fetched.media["video"].read(), fetched.attempts) == (BODY, turned_away + 1)
+            fetched.close()
+
+
 async def test_most_connections(server: FtpServer, downloads: Downloads) -> None:
     """Are never more than are allowed."""
     found = await fetch_all(downloads, [server.url("d/a.mp4")] * 12, host_connections=2)

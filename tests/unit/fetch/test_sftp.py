@@ -7,12 +7,14 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import asyncssh
 import pytest
 from asyncssh.sftp import SFTPServerHandler
 
 from asyncv2d.ports import FetchContext
 from asyncv2d.types import Cause, Fetched, Row
 from asyncv2d_stages.fetch import _backoff
+from asyncv2d_stages.fetch._hosts import host
 from asyncv2d_stages.fetch.remote import RemoteFetcher
 from tests.unit.fetch.sftp_server import Sftp, serving
 from tests.unit.fetch.test_remote import failure, fetch
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 BODY = os.urandom(1_500_000)
+SMALL = BODY[:50_000]
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is served."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "a b.mp4").write_bytes(BODY)
+    (folder / "small.mp4").write_bytes(SMALL)
     (folder / "empty.mp4").touch()
     (folder / "secret.mp4").write_bytes(BODY)
     return folder
@@ -123,6 +127,71 @@ async def test_no_more_at_a_time_than_allowed(downloads: Downloads, folder: Path
         assert sftp.most == 1
     for one in got:
         one.close()
+
+
+async def fetch_all(downloads: Downloads, urls: list[str], **settings: Any) -> list[Fetched]:
+    """Fetch rows at a time."""
+    fetcher = RemoteFetcher.model_validate({"retries": 0, **settings})
+    found: list[Fetched] = []
+
+    async def get(url: str) -> None:
+        found.append(await fetch_row(Row(0, "0", url)))
+
+    with anyio.fail_after(60):
+        async with (
+            fetcher.open(FetchContext(downloads.spool, 64)) as fetch_row,
+            anyio.create_task_group() as tasks,
+        ):
+            for url in urls:
+                tasks.start_soon(get, url)
+    return found
+
+
+async def test_a_host_that_takes_few_connections(
+    downloads: Downloads, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is asked for as much as it takes, and no row is lost."""
+    monkeypatch.setattr(host, "_FIRST_PAUSE_S", 0.0)
+    async with serving(folder) as sftp:
+        sftp.most_taken = 3
+        found = await fetch_all(downloads, [sftp.url("small.mp4")] * 60, retries=2)
+        assert sftp.turned_away > 0
+    assert [fetched.media["video"].read() for fetched in found] == [SMALL] * 60
+    for fetched in found:
+        fetched.close()
+
+
+@pytest.mark.parametrize(
+    "goodbye",
+    [None, (asyncssh.DISC_TOO_MANY_CONNECTIONS, "no"), (asyncssh.DISC_BY_APPLICATION, "")],
+)
+async def test_a_host_that_hangs_up_on_some(
+    downloads: Downloads, folder: Path, goodbye: tuple[int, str] | None
+) -> None:
+    """Has too many connections, if it served others: that is no failure of a row."""
+    fetcher = RemoteFetcher.model_validate({"retries": 0})
+    async with serving(folder) as sftp:
+        row = Row(0, "0", sftp.url("small.mp4"))
+        sftp.goodbye = goodbye
+        async with fetcher.open(FetchContext(downloads.spool, 4)) as fetch_row:
+            for turned_away in (0, 3):
+                sftp.turns_away = turned_away
+                got = await fetch_row(row)
+                assert (got.media["video"].read(), got.attempts) == (SMALL, turned_away + 1)
+                got.close()
+
+
+async def test_a_host_that_hangs_up_on_all(downloads: Downloads, folder: Path) -> None:
+    """Fails its rows as often as they may be tried."""
+    async with serving(folder) as sftp:
+        sftp.most_taken = 0
+        error = await failure(downloads, sftp.url("small.mp4"), retries=2)
+        assert (error.cause, error.attempts, sftp.turned_away) == (Cause.CONNECT, 3, 3)
+        sftp.goodbye = asyncssh.DISC_TOO_MANY_CONNECTIONS, "later"
+        assert (await failure(downloads, sftp.url("small.mp4"))).cause is Cause.HTTP_429
+        sftp.goodbye = asyncssh.DISC_PROTOCOL_ERROR, "Too many authentication failures"
+        error = await failure(downloads, sftp.url("small.mp4"), retries=2)
+        assert (error.cause, error.attempts) == (Cause.HTTP_403, 1)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._files.busy import before_asking
 from asyncv2d_stages.fetch._files.visit import Visit
 from asyncv2d_stages.fetch._ftp.causes import refusal
 from asyncv2d_stages.fetch._ftp.session import Session, open_session
@@ -18,7 +19,8 @@ async def get(visit: Visit) -> bool:
 
 
 async def _take(session: Session, turn: Turn, transfer: Transfer) -> bool:
-    await session.log_in()
+    with before_asking():
+        await session.log_in()
     transfer.whole = await session.size()
     transfer.check_size(transfer.whole or 0)
     assert transfer.body is not None

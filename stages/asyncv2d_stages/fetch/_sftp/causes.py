@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,8 +10,10 @@ import asyncssh
 
 from asyncv2d.redact import redacted, without_user
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._files.busy import BusyError
 
 _LONGEST_TEXT = 300
+_REFUSED = re.compile(r"(?i)\btoo many authentication failures\b")  # it has no code of its own
 _KINDS: tuple[tuple[tuple[type[asyncssh.Error], ...], Cause], ...] = (
     ((asyncssh.PermissionDenied, asyncssh.SFTPPermissionDenied), Cause.HTTP_403),
     ((asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath), Cause.NOT_FOUND),
@@ -28,5 +31,16 @@ def explaining(url: str, broken: Cause = Cause.CONNECT) -> Iterator[None]:
     except asyncssh.Error as error:
         said = " ".join(error.reason.split()) or type(error).__name__
         text = without_user(redacted(said), url)[:_LONGEST_TEXT]
-        cause = next((cause for kinds, cause in _KINDS if isinstance(error, kinds)), Cause.CONNECT)
+        cause = _cause(error)
+        if cause is Cause.HTTP_429:
+            raise BusyError(cause, text) from error
         raise ItemError(broken if cause is Cause.CONNECT else cause, text) from error
+
+
+def _cause(error: asyncssh.Error) -> Cause:
+    if isinstance(error, asyncssh.DisconnectError):
+        if error.code == asyncssh.DISC_TOO_MANY_CONNECTIONS:
+            return Cause.HTTP_429
+        if _REFUSED.search(error.reason):
+            return Cause.HTTP_403
+    return next((cause for kinds, cause in _KINDS if isinstance(error, kinds)), Cause.CONNECT)

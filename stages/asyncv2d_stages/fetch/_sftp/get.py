@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from getpass import getuser
 from typing import Any
 
@@ -11,6 +11,7 @@ import anyio
 import asyncssh
 
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._files.busy import before_asking
 from asyncv2d_stages.fetch._files.visit import Visit
 from asyncv2d_stages.fetch._sftp.causes import explaining
 from asyncv2d_stages.fetch._sftp.reads import Reads, reads
@@ -18,21 +19,25 @@ from asyncv2d_stages.fetch._sftp.reads import Reads, reads
 
 async def get(visit: Visit) -> bool:
     """Get a file; False: there is no room now for what it is said to be. Raises ItemError."""
-    *others, last = visit.addresses
-    for address in others:
-        with suppress(_NobodyError):
-            return await _get_at(address, visit)
-    return await _get_at(last, visit)
+    async with AsyncExitStack() as stack:
+        with before_asking():
+            connection = await _first(stack, visit)
+            files = await _files(connection, visit)
+        visit.turn.answered()
+        return await _take(files, visit)
 
 
 class _NobodyError(ItemError):
     """Nobody listens at an address."""
 
 
-async def _get_at(address: str, visit: Visit) -> bool:
-    async with _connection(address, visit) as connection:
-        visit.turn.answered()
-        return await _take(connection, visit)
+async def _first(stack: AsyncExitStack, visit: Visit) -> asyncssh.SSHClientConnection:
+    """A connection to the first address where there is somebody."""
+    *others, last = visit.addresses
+    for address in others:
+        with suppress(_NobodyError):
+            return await stack.enter_async_context(_connection(address, visit))
+    return await stack.enter_async_context(_connection(last, visit))
 
 
 @asynccontextmanager
@@ -60,12 +65,23 @@ async def _connection(address: str, visit: Visit) -> AsyncIterator[asyncssh.SSHC
             await connection.wait_closed()
 
 
-async def _take(connection: asyncssh.SSHClientConnection, visit: Visit) -> bool:
+async def _files(connection: asyncssh.SSHClientConnection, visit: Visit) -> asyncssh.SFTPClient:
+    with _answering(visit):
+        return await connection.start_sftp_client()
+
+
+@contextmanager
+def _answering(visit: Visit) -> Iterator[None]:
+    """What the server has to answer in time."""
     answer_s = visit.settings.answer_timeout or visit.settings.timeout
     late = ItemError(Cause.TIMEOUT, f"no answer came within {answer_s:g} s")
-    transfer = visit.transfer
     with visit.deadlines.step(answer_s, late), explaining(visit.wanted.url):
-        files = await connection.start_sftp_client()
+        yield
+
+
+async def _take(files: asyncssh.SFTPClient, visit: Visit) -> bool:
+    transfer = visit.transfer
+    with _answering(visit):
         file = await files.open(visit.wanted.path, "rb", block_size=0)  # a read is one request
         transfer.whole = (await file.stat()).size
     transfer.check_size(transfer.whole or 0)
