@@ -21,6 +21,7 @@ class Sftp:
     how many were open at a time; it hangs up on those above ``most_taken``, and on the next
     ``turns_away``, once it told them its ``goodbye``, if it has one. ``longest_read`` is how many
     bytes it sends at a time, and ``gap`` where it says that the file ends though it does not.
+    ``keys`` are those that it was offered, of which it takes those ``known``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,6 +35,8 @@ class Sftp:
         self.turns_away = self.turned_away = 0
         self.goodbye: tuple[int, str] | None = None
         self.longest_read = 1 << 20
+        self.keys: list[bytes] = []
+        self.known: list[bytes] = []
         self.gap: int | None = None
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
@@ -74,6 +77,13 @@ class _Session(asyncssh.SSHServer):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sftp.open -= 1
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        self._sftp.keys.append(key.public_data)
+        return key.public_data in self._sftp.known
 
     def password_auth_supported(self) -> bool:
         return True

@@ -72,6 +72,46 @@ async def test_a_wrong_password(downloads: Downloads, folder: Path) -> None:
     assert "wrong" not in str(error)
 
 
+@pytest.fixture
+def own_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> asyncssh.SSHKey:
+    """The only key of the user."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".ssh").mkdir()
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(home / ".ssh" / "id_ed25519")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return key
+
+
+async def test_keys_where_there_is_a_password(
+    downloads: Downloads, folder: Path, own_key: asyncssh.SSHKey
+) -> None:
+    """Are offered to nobody, be the password right or wrong."""
+    async with serving(folder) as sftp:
+        sftp.known = [own_key.public_data]
+        (await fetch(downloads, sftp.url("small.mp4"))).close()
+        url = f"sftp://me:wrong@127.0.0.1:{sftp.port}/small.mp4"
+        assert (await failure(downloads, url)).cause is Cause.HTTP_403
+        assert sftp.keys == []
+
+
+async def test_keys_without_a_password(
+    downloads: Downloads, folder: Path, own_key: asyncssh.SSHKey
+) -> None:
+    """Open what they are good for."""
+    async with serving(folder) as sftp:
+        url = f"sftp://me@127.0.0.1:{sftp.port}/small.mp4"
+        assert (await failure(downloads, url)).cause is Cause.HTTP_403
+        sftp.known = [own_key.public_data]
+        got = await fetch(downloads, url)
+        assert got.media["video"].read() == SMALL
+        got.close()
+        assert set(sftp.keys) == {own_key.public_data}
+
+
 async def test_nobody_there(downloads: Downloads, folder: Path) -> None:
     """Is told, and what is not there is asked for again."""
     async with serving(folder) as sftp:

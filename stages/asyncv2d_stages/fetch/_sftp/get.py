@@ -12,6 +12,7 @@ import asyncssh
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._files.busy import before_asking
+from asyncv2d_stages.fetch._files.urls import Target
 from asyncv2d_stages.fetch._files.visit import Visit
 from asyncv2d_stages.fetch._sftp.causes import explaining
 from asyncv2d_stages.fetch._sftp.reads import Reads, reads
@@ -42,16 +43,11 @@ async def _first(stack: AsyncExitStack, visit: Visit) -> asyncssh.SSHClientConne
 
 @asynccontextmanager
 async def _connection(address: str, visit: Visit) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    """A connection that is gone afterwards. The user's keys count; hosts need not be known."""
+    """A connection that is gone afterwards."""
     wanted, settings = visit.wanted, visit.settings
     limit = min(settings.connect_timeout, settings.timeout)
     late = _NobodyError(Cause.TIMEOUT, f"no connection within {limit:g} s")
-    options: dict[str, Any] = {
-        "username": wanted.user.decode(errors="replace") or getuser(),
-        "password": wanted.password.decode(errors="replace") or None,
-        "known_hosts": None,
-        "config": None,
-    }
+    options = {"known_hosts": None, "config": None, **_login(wanted)}
     with visit.deadlines.step(limit, late), explaining(wanted.url):
         try:
             connection = await asyncssh.connect(address, wanted.port, **options)
@@ -63,6 +59,23 @@ async def _connection(address: str, visit: Visit) -> AsyncIterator[asyncssh.SSHC
         connection.abort()
         with anyio.CancelScope(shield=True):
             await connection.wait_closed()
+
+
+def _login(wanted: Target) -> dict[str, Any]:
+    """Who asks: with the password in the URL, or else with the user's own keys.
+
+    Never with both: servers hang up after a few keys that they do not know, before they ask for a
+    password, and whom a table names need not get to know the keys.
+    """
+    login: dict[str, Any] = {"username": wanted.user.decode(errors="replace") or getuser()}
+    if wanted.password:
+        login |= {
+            "password": wanted.password.decode(errors="replace"),
+            "preferred_auth": ["password", "keyboard-interactive"],
+            "client_keys": None,
+            "agent_path": None,
+        }
+    return login
 
 
 async def _files(connection: asyncssh.SSHClientConnection, visit: Visit) -> asyncssh.SFTPClient:
