@@ -234,6 +234,19 @@ async def test_a_host_that_hangs_up_on_all(downloads: Downloads, folder: Path) -
         assert (error.cause, error.attempts) == (Cause.HTTP_403, 1)
 
 
+async def test_a_host_that_first_has_time_for_others(
+    downloads: Downloads, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is not given up though it hangs up time and again: it is there."""
+    monkeypatch.setattr(host, "_FIRST_PAUSE_S", 0.0)
+    async with serving(folder) as sftp:
+        sftp.turns_away = 40
+        found = await fetch_all(downloads, [sftp.url("small.mp4")] * 60, retries=2)
+        assert sftp.turned_away == 40
+    for fetched in found:
+        fetched.close()
+
+
 @pytest.fixture
 def _small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that do not say how much may be read at a time: it is 16 KiB then."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from asyncv2d.types import Cause, ItemError
+
+if TYPE_CHECKING:
+    from asyncv2d_stages.fetch._hosts.limits import Turn
 
 
 class BusyError(ItemError):
@@ -14,15 +18,24 @@ class BusyError(ItemError):
     serves_others = False
 
 
-@contextmanager
-def before_asking() -> Iterator[None]:
-    """Here a server that refuses a connection, or hangs up, says nothing of any file.
+class NobodyError(ItemError):
+    """Nobody listens where the server should be."""
 
-    Many turn away what is too much for them in that way.
+
+@contextmanager
+def before_asking(turn: Turn) -> Iterator[None]:
+    """Here a server that hangs up, or refuses a connection, says nothing of any file.
+
+    Many turn away what is too much for them in that way. Where nobody listens, and nobody ever
+    answered, there may as well be no server.
     """
     try:
         yield
     except ItemError as error:
-        if error.cause is Cause.CONNECT:
-            raise BusyError(error.cause, error.detail) from error
-        raise
+        if error.cause is not Cause.CONNECT:
+            raise
+        if not isinstance(error, NobodyError):
+            turn.host.is_there = True
+        elif turn.host.answers == 0:
+            raise
+        raise BusyError(error.cause, error.detail) from error

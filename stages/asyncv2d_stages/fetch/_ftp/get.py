@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._files.busy import before_asking
 from asyncv2d_stages.fetch._files.visit import Visit
@@ -13,14 +15,16 @@ from asyncv2d_stages.fetch._http.transfer import Transfer
 
 async def get(visit: Visit) -> bool:
     """Get a file; False: there is no room now for what it is said to be. Raises ItemError."""
-    session = open_session(visit.settings, visit.wanted, visit.addresses, visit.deadlines)
-    async with session as opened:
-        return await _take(opened, visit.turn, visit.transfer)
+    async with AsyncExitStack() as stack:
+        with before_asking(visit.turn):
+            session = await stack.enter_async_context(
+                open_session(visit.settings, visit.wanted, visit.addresses, visit.deadlines)
+            )
+            await session.log_in()
+        return await _take(session, visit.turn, visit.transfer)
 
 
 async def _take(session: Session, turn: Turn, transfer: Transfer) -> bool:
-    with before_asking():
-        await session.log_in()
     transfer.whole = await session.size()
     transfer.check_size(transfer.whole or 0)
     assert transfer.body is not None

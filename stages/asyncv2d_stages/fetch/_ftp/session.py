@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._files.busy import before_asking
+from asyncv2d_stages.fetch._files.busy import NobodyError
 from asyncv2d_stages.fetch._files.deadlines import Deadlines
 from asyncv2d_stages.fetch._files.urls import Target
 from asyncv2d_stages.fetch._ftp.causes import Reply, refusal
@@ -133,8 +133,10 @@ async def open_session(
     connect_s = min(settings.connect_timeout, settings.timeout)
     async with AsyncExitStack() as stack:
         reach = partial(_reach, stack, wanted.port, connect_s, deadlines)
-        with before_asking():
+        try:
             address, streams = await _first(addresses, reach)
+        except ItemError as error:
+            raise NobodyError(error.cause, error.detail) from error
         control = Control(streams, deadlines, settings.answer_timeout or settings.timeout)
         stall_s = settings.stall_timeout or settings.timeout
         yield Session(wanted, address, control, connect_s, stall_s, stack)

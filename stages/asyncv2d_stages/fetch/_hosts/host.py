@@ -75,6 +75,7 @@ class Host:
     halved_at: float = 0.0
     causes: dict[Cause, Failures] = field(default_factory=dict)
     is_given_up: bool = False
+    is_there: bool = False  # though it may have time for others alone
     rests_for_one: bool = False
     lessons: int = 0
     busy_share: float = 0.0
@@ -199,7 +200,8 @@ class Host:
         main = self._main_failures()
         is_silent = main.last.cause in SILENT and main.count >= _ALIKE * self.failures
         # One that did answer once may be back soon; what never did is not worth the wait.
-        return is_silent and self.answers == 0 and self.pauses > _PROBES
+        is_unknown = self.answers == 0 and not self.is_there
+        return is_silent and is_unknown and self.pauses > _PROBES
 
     def _give_up(self, now: float) -> None:
         self.is_given_up = True

@@ -11,7 +11,7 @@ import anyio
 import asyncssh
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._files.busy import before_asking
+from asyncv2d_stages.fetch._files.busy import NobodyError, before_asking
 from asyncv2d_stages.fetch._files.urls import Target
 from asyncv2d_stages.fetch._files.visit import Visit
 from asyncv2d_stages.fetch._sftp.causes import explaining
@@ -21,22 +21,18 @@ from asyncv2d_stages.fetch._sftp.reads import Reads, reads
 async def get(visit: Visit) -> bool:
     """Get a file; False: there is no room now for what it is said to be. Raises ItemError."""
     async with AsyncExitStack() as stack:
-        with before_asking():
+        with before_asking(visit.turn):
             connection = await _first(stack, visit)
             files = await _files(connection, visit)
         visit.turn.answered()
         return await _take(files, visit)
 
 
-class _NobodyError(ItemError):
-    """Nobody listens at an address."""
-
-
 async def _first(stack: AsyncExitStack, visit: Visit) -> asyncssh.SSHClientConnection:
     """A connection to the first address where there is somebody."""
     *others, last = visit.addresses
     for address in others:
-        with suppress(_NobodyError):
+        with suppress(NobodyError):
             return await stack.enter_async_context(_connection(address, visit))
     return await stack.enter_async_context(_connection(last, visit))
 
@@ -46,13 +42,15 @@ async def _connection(address: str, visit: Visit) -> AsyncIterator[asyncssh.SSHC
     """A connection that is gone afterwards."""
     wanted, settings = visit.wanted, visit.settings
     limit = min(settings.connect_timeout, settings.timeout)
-    late = _NobodyError(Cause.TIMEOUT, f"no connection within {limit:g} s")
+    late = NobodyError(Cause.TIMEOUT, f"no connection within {limit:g} s")
     options = {"known_hosts": None, "config": None, **_login(wanted)}
     with visit.deadlines.step(limit, late), explaining(wanted.url):
         try:
             connection = await asyncssh.connect(address, wanted.port, **options)
+        except ConnectionResetError:
+            raise  # there is somebody, who hung up
         except OSError as error:
-            raise _NobodyError(Cause.CONNECT, error.strerror or str(error)) from error
+            raise NobodyError(Cause.CONNECT, error.strerror or str(error)) from error
     try:
         yield connection
     finally:
