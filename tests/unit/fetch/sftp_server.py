@@ -118,7 +118,9 @@ class _Files(asyncssh.SFTPServer):
 
 
 @asynccontextmanager
-async def serving(folder: Path, hosts: Sequence[str] = ("127.0.0.1",)) -> AsyncIterator[Sftp]:
+async def serving(
+    folder: Path, hosts: Sequence[str] = ("127.0.0.1",), **options: Any
+) -> AsyncIterator[Sftp]:
     """Serve the files of ``folder`` at the same port of all ``hosts``."""
     sftp = Sftp(folder)
     key = asyncssh.generate_private_key("ssh-ed25519")
@@ -132,6 +134,7 @@ async def serving(folder: Path, hosts: Sequence[str] = ("127.0.0.1",)) -> AsyncI
                 server_host_keys=[key],
                 server_factory=partial(_Session, sftp),
                 sftp_factory=files,
+                **options,
             )
             servers.append(server)
             sftp.port = server.get_port()

@@ -112,6 +112,14 @@ async def test_keys_without_a_password(
         assert set(sftp.keys) == {own_key.public_data}
 
 
+async def test_a_server_that_packs_all(downloads: Downloads, folder: Path) -> None:
+    """Is not talked to: a few bytes could be unpacked to any number of them."""
+    async with serving(folder, compression_algs=["zlib@openssh.com"]) as sftp:
+        error = await failure(downloads, sftp.url("small.mp4"))
+    assert error.cause is Cause.CONNECT
+    assert "compression" in error.detail
+
+
 async def test_nobody_there(downloads: Downloads, folder: Path) -> None:
     """Is told, and what is not there is asked for again."""
     async with serving(folder) as sftp:

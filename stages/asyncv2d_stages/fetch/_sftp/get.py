@@ -43,7 +43,12 @@ async def _connection(address: str, visit: Visit) -> AsyncIterator[asyncssh.SSHC
     wanted, settings = visit.wanted, visit.settings
     limit = min(settings.connect_timeout, settings.timeout)
     late = NobodyError(Cause.TIMEOUT, f"no connection within {limit:g} s")
-    options = {"known_hosts": None, "config": None, **_login(wanted)}
+    options = {
+        "known_hosts": None,
+        "config": None,
+        "compression_algs": ["none"],  # media has no use for it, and unpacking has no bounds
+        **_login(wanted),
+    }
     with visit.deadlines.step(limit, late), explaining(wanted.url):
         try:
             connection = await asyncssh.connect(address, wanted.port, **options)
