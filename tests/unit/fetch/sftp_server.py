@@ -21,7 +21,8 @@ class Sftp:
     how many were open at a time; it hangs up on those above ``most_taken``, and on the next
     ``turns_away``, once it told them its ``goodbye``, if it has one. ``longest_read`` is how many
     bytes it sends at a time, and ``gap`` where it says that the file ends though it does not.
-    ``keys`` are those that it was offered, of which it takes those ``known``.
+    ``size`` is what it says of a file without end, which it has instead of others. ``keys`` are
+    those that it was offered, of which it takes those ``known``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,6 +38,7 @@ class Sftp:
         self.longest_read = 1 << 20
         self.keys: list[bytes] = []
         self.known: list[bytes] = []
+        self.size: int | None = None
         self.gap: int | None = None
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
@@ -113,8 +115,15 @@ class _Files(asyncssh.SFTPServer):
             await asyncio.get_running_loop().create_future()
         if offset == self._sftp.gap:
             return b""
+        if self._sftp.size is not None:
+            return bytes(size)
         data = super().read(file_obj, offset, min(size, self._sftp.longest_read))
         return data if isinstance(data, bytes) else await data
+
+    def fstat(self, file_obj: Any) -> Any:
+        if self._sftp.size is None:
+            return super().fstat(file_obj)
+        return asyncssh.SFTPAttrs(size=self._sftp.size)
 
 
 @asynccontextmanager

@@ -283,6 +283,15 @@ async def test_an_end_in_the_middle(downloads: Downloads, folder: Path) -> None:
     assert (error.cause, error.attempts) == (Cause.TRUNCATED, 2)
 
 
+@pytest.mark.parametrize("size", [0, 1_000_000])
+async def test_a_file_without_end(downloads: Downloads, folder: Path, size: int) -> None:
+    """Is given up at the size that it is said to have."""
+    async with serving(folder) as sftp:
+        sftp.size = size
+        error = await failure(downloads, sftp.url("small.mp4"), max_bytes=5_000_000, retries=1)
+    assert (error.cause, error.attempts) == (Cause.TRUNCATED, 2)
+
+
 class Names:
     """What the system says of a name: another thing the second time it is asked."""
 

@@ -37,8 +37,7 @@ async def _take(session: Session, turn: Turn, transfer: Transfer) -> bool:
         raise refusal(reply, session.wanted.url)
     while piece := await _next(session, transfer):
         await transfer.write(piece)
-        if transfer.whole is not None and transfer.received > transfer.whole:
-            raise ItemError(Cause.TRUNCATED, f"more came than {transfer.whole} bytes")
+        transfer.check_end()
     if transfer.whole is None:
         await session.confirm()
     await session.leave()

@@ -193,6 +193,11 @@ class Transfer:
             detail = f"the body is larger than max_bytes ({self.max_bytes})"
             raise ItemError(Cause.TOO_LARGE, detail)
 
+    def check_end(self) -> None:
+        """Refuse a body that goes on behind the end that was said."""
+        if self.whole is not None and self.received > self.whole:
+            raise ItemError(Cause.TRUNCATED, f"more came than {self.whole} bytes")
+
     async def finish(self) -> Blob:
         """The whole body."""
         assert self.body is not None

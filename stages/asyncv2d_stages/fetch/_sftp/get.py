@@ -107,6 +107,7 @@ async def _take(files: asyncssh.SFTPClient, visit: Visit) -> bool:
     all_of_it = reads(file, files.limits.max_read_len)
     while piece := await _next(all_of_it, visit):
         await transfer.write(piece)
+        transfer.check_end()
     return True
 
 
