@@ -53,18 +53,35 @@ def redacted(url: str) -> str:
     return _without_secrets(_without_users(url, is_url=is_url), "&#" if is_url else "&#\n\r\t ")
 
 
+def said_about(url: str, text: str) -> str:
+    """``text``, which a server or a driver said of ``url``, as a line without secrets.
+
+    Those of ``url`` are looked for first: in what else is hidden, a part of them may be.
+    """
+    return " ".join(redacted(without_user(text, url)).split())
+
+
 def without_user(text: str, url: str) -> str:
     """``text`` about ``url`` without the user and password that it names, wherever they stand."""
-    opening = _OPENING.search(url)
-    end = -1 if opening is None else _end_of_user(url, opening.end(), is_url=True)
-    if opening is None or end < 0:
-        return text
-    user = url[opening.end() : end]  # up to the @
-    password = user.partition(":")[2].removesuffix("@")
-    text = text.replace(user, "***@")
-    for secret in {password, unquote(password)} - {""}:
+    users = _users(url)
+    for user in users:
+        text = text.replace(user, "***@")
+    passwords = {user.partition(":")[2].removesuffix("@") for user in users}
+    secrets = passwords | {unquote(password) for password in passwords}
+    for secret in sorted(secrets - {""}, key=len, reverse=True):  # one may be a part of another
         text = text.replace(secret, "***")
     return text
+
+
+def _users(url: str) -> list[str]:
+    """What may be the user and password in ``url``, up to the @: there may be one in its path."""
+    opening = _OPENING.search(url)
+    if opening is None:
+        return []
+    start = opening.end()
+    server = re.split(r"[/?#]", url[start:], maxsplit=1)[0]
+    ends = {_end_of_user(url, start, is_url=True), start + server.rfind("@") + 1}
+    return [url[start:end] for end in sorted(ends, reverse=True) if end > start]
 
 
 def _without_users(text: str, *, is_url: bool) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from urllib.parse import quote
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from asyncv2d.redact import printable, redacted, without_user
+from asyncv2d.redact import printable, redacted, said_about, without_user
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,27 @@ def test_text_about_a_url() -> None:
         without_user("no a/b c for user:a%2Fb c@host, a%2Fb c", url) == "no *** for ***@host, ***"
     )
     assert without_user("no user:pw here", "sftp://host/x") == "no user:pw here"
+
+
+LETTERS = "PQ019é€"  # none of those around the password
+PASSWORDS = st.text(LETTERS + "/@:?#%&;='\"+, \t~", min_size=1).filter(set(LETTERS).intersection)
+
+
+@given(password=PASSWORDS, safe=st.sampled_from(["", "@:", "!$&'()*+,;="]))
+@example(password="P@Q:0/1", safe="")
+@example(password="%25", safe="")
+@example(password="0  1", safe="")
+def test_what_a_server_says_about_a_url(password: str, safe: str) -> None:
+    """Has no part of its password, however and wherever it is repeated."""
+    quoted = quote(password, safe=safe)
+    for path in ("x", "x@y"):
+        url = f"sftp://me:{quoted}@h/{path}"
+        for said in (password, quoted):
+            assert said_about(url, f"login {said} is bad") == "login *** is bad"
+            assert said_about(url, f"me:{said}@h is bad") in ("me:***@h is bad", "***@h is bad")
+            assert (
+                said_about(url, f"no login at sftp://me:{said}@h/") == "no login at sftp://***@h/"
+            )
 
 
 @pytest.mark.parametrize(

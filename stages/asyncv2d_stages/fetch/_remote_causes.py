@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asyncv2d.redact import redacted, without_user
+from asyncv2d.redact import said_about
 from asyncv2d.remote_errors import DENIED_NAMES, missing_driver, status_of, translating
 from asyncv2d.types import Cause, ItemError
 
@@ -38,8 +38,7 @@ def _explained(url: str, error: Exception) -> ItemError:
     if isinstance(error, ImportError):
         return ItemError(Cause.NOT_INSTALLED, missing_driver(url.partition("://")[0], error))
     status = status_of(error)
-    said = " ".join(str(error).split()) or type(error).__name__
-    text = without_user(redacted(said), url)[:_LONGEST]
+    text = (said_about(url, str(error)) or type(error).__name__)[:_LONGEST]
     return ItemError(_cause(error, status), text, http_status=status)
 
 

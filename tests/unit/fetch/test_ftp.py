@@ -143,6 +143,13 @@ async def test_a_login_that_is_refused(
     assert SECRET not in error.detail
 
 
+async def test_a_server_that_repeats_the_url(server: FtpServer, downloads: Downloads) -> None:
+    """Gets no part of the password told."""
+    server.acts["PASS"] = "530 not ftp://you:p@ss:w/d@h/"
+    error = await failure(downloads, server.url("d/a.mp4", "you:p%40ss%3Aw%2Fd@"))
+    assert error.detail == "FTP 530 not ftp://***@h/"
+
+
 @pytest.mark.parametrize(
     ("path", "user"),
     [

@@ -120,6 +120,15 @@ async def test_a_server_that_packs_all(downloads: Downloads, folder: Path) -> No
     assert "compression" in error.detail
 
 
+async def test_a_server_that_repeats_the_url(downloads: Downloads, folder: Path) -> None:
+    """Gets no part of the password told."""
+    async with serving(folder) as sftp:
+        sftp.most_taken = 0
+        sftp.goodbye = asyncssh.DISC_HOST_NOT_ALLOWED_TO_CONNECT, "not sftp://me:p@ss:w/d@h/"
+        url = f"sftp://me:p%40ss%3Aw%2Fd@127.0.0.1:{sftp.port}/small.mp4"
+        assert (await failure(downloads, url)).detail == "not sftp://***@h/ (error 1)"
+
+
 async def test_nobody_there(downloads: Downloads, folder: Path) -> None:
     """Is told, and what is not there is asked for again."""
     async with serving(folder) as sftp:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from asyncv2d.redact import redacted, without_user
+from asyncv2d.redact import said_about
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._files.busy import BusyError
 
@@ -38,11 +38,10 @@ class Reply:
 
 def refusal(reply: Reply, url: str) -> ItemError:
     """The error of a reply that is not what was hoped for; without the password in ``url``."""
-    said = " ".join(reply.text.split())
-    detail = without_user(redacted(f"FTP {reply.code} {said}"), url)[:_LONGEST_TEXT]
+    detail = f"FTP {reply.code} {said_about(url, reply.text)}"[:_LONGEST_TEXT]
     if reply.is_busy:
         return BusyError(Cause.HTTP_429, detail)
-    return ItemError(_cause(reply.code, said), detail)
+    return ItemError(_cause(reply.code, reply.text), detail)
 
 
 def _cause(code: int, said: str) -> Cause:

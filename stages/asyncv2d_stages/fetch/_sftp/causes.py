@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import asyncssh
 
-from asyncv2d.redact import redacted, without_user
+from asyncv2d.redact import said_about
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._files.busy import BusyError
 
@@ -29,8 +29,7 @@ def explaining(url: str, broken: Cause = Cause.CONNECT) -> Iterator[None]:
     try:
         yield
     except asyncssh.Error as error:
-        said = " ".join(error.reason.split()) or type(error).__name__
-        text = without_user(redacted(said), url)[:_LONGEST_TEXT]
+        text = (said_about(url, error.reason) or type(error).__name__)[:_LONGEST_TEXT]
         cause = _cause(error)
         if cause is Cause.HTTP_429:
             raise BusyError(cause, text) from error
