@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -143,6 +144,34 @@ async def test_a_server_that_says_nothing(downloads: Downloads) -> None:
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
         error = await failure(downloads, f"sftp://me@127.0.0.1:{port}/a.mp4", timeout=0.5)
     assert error.cause is Cause.TIMEOUT
+
+
+async def test_a_server_that_talks_nonsense(downloads: Downloads) -> None:
+    """Is asked again, as any that cannot be talked to."""
+
+    async def talk(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.send(b"SSH-2.0-x\r\n" + bytes(100_000))
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await stream.receive()
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, talk)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        error = await failure(downloads, f"sftp://me:pw@127.0.0.1:{port}/a.mp4", retries=2)
+        tasks.cancel_scope.cancel()
+    assert (error.cause, error.attempts) == (Cause.CONNECT, 3)
+
+
+async def test_a_name_that_no_user_can_have(downloads: Downloads, folder: Path) -> None:
+    """Is a mistake in the URL."""
+    async with serving(folder) as sftp:
+        error = await failure(downloads, f"sftp://m%07e:pw@127.0.0.1:{sftp.port}/a.mp4", retries=2)
+    assert (error.cause, error.attempts) == (Cause.BAD_URL, 1)
 
 
 async def test_a_server_that_falls_silent(downloads: Downloads, folder: Path) -> None:

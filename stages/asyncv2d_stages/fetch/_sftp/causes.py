@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncssh
+from asyncssh.saslprep import SASLPrepError
 
 from asyncv2d.redact import said_about
 from asyncv2d.types import Cause, ItemError
@@ -14,7 +15,8 @@ from asyncv2d_stages.fetch._files.busy import BusyError
 
 _LONGEST_TEXT = 300
 _REFUSED = re.compile(r"(?i)\btoo many authentication failures\b")  # it has no code of its own
-_KINDS: tuple[tuple[tuple[type[asyncssh.Error], ...], Cause], ...] = (
+_KINDS: tuple[tuple[tuple[type[Exception], ...], Cause], ...] = (
+    ((SASLPrepError,), Cause.BAD_URL),  # of a user's name
     ((asyncssh.PermissionDenied, asyncssh.SFTPPermissionDenied), Cause.HTTP_403),
     ((asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath), Cause.NOT_FOUND),
     ((asyncssh.SFTPFileIsADirectory, asyncssh.SFTPInvalidFilename), Cause.NOT_FOUND),
@@ -25,18 +27,21 @@ _KINDS: tuple[tuple[tuple[type[asyncssh.Error], ...], Cause], ...] = (
 
 @contextmanager
 def explaining(url: str, broken: Cause = Cause.CONNECT) -> Iterator[None]:
-    """Raise what asyncssh raises as an ItemError; ``broken`` is a connection that was lost."""
+    """Raise what asyncssh raises as an ItemError; ``broken`` is a connection that was lost.
+
+    What it cannot make sense of is a ValueError.
+    """
     try:
         yield
-    except asyncssh.Error as error:
-        text = (said_about(url, error.reason) or type(error).__name__)[:_LONGEST_TEXT]
+    except (asyncssh.Error, ValueError) as error:
+        text = (said_about(url, str(error)) or type(error).__name__)[:_LONGEST_TEXT]
         cause = _cause(error)
         if cause is Cause.HTTP_429:
             raise BusyError(cause, text) from error
         raise ItemError(broken if cause is Cause.CONNECT else cause, text) from error
 
 
-def _cause(error: asyncssh.Error) -> Cause:
+def _cause(error: asyncssh.Error | ValueError) -> Cause:
     if isinstance(error, asyncssh.DisconnectError):
         if error.code == asyncssh.DISC_TOO_MANY_CONNECTIONS:
             return Cause.HTTP_429
