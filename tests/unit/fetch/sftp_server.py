@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,7 +23,8 @@ class Sftp:
     ``turns_away``, once it told them its ``goodbye``, if it has one. ``longest_read`` is how many
     bytes it sends at a time, and ``gap`` where it says that the file ends though it does not.
     ``size`` is what it says of a file without end, which it has instead of others. ``keys`` are
-    those that it was offered, of which it takes those ``known``.
+    those that it was offered, of which it takes those ``known``. ``opens_folders`` as if they were
+    files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,6 +42,7 @@ class Sftp:
         self.known: list[bytes] = []
         self.size: int | None = None
         self.gap: int | None = None
+        self.opens_folders = False
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         """The URL of a file, with the user and the password that open it."""
@@ -120,7 +123,20 @@ class _Files(asyncssh.SFTPServer):
         data = super().read(file_obj, offset, min(size, self._sftp.longest_read))
         return data if isinstance(data, bytes) else await data
 
+    def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> Any:
+        if self._sftp.opens_folders and Path(self.map_path(path).decode()).is_dir():
+            return os.open(self.map_path(path), os.O_RDONLY)
+        return super().open(path, pflags, attrs)
+
+    def close(self, file_obj: Any) -> None:
+        if isinstance(file_obj, int):
+            os.close(file_obj)
+        else:
+            file_obj.close()
+
     def fstat(self, file_obj: Any) -> Any:
+        if isinstance(file_obj, int):
+            return os.fstat(file_obj)
         if self._sftp.size is None:
             return super().fstat(file_obj)
         return asyncssh.SFTPAttrs(size=self._sftp.size)
@@ -142,8 +158,7 @@ async def serving(
                 sftp.port,
                 server_host_keys=[key],
                 server_factory=partial(_Session, sftp),
-                sftp_factory=files,
-                **options,
+                **{"sftp_factory": files, **options},
             )
             servers.append(server)
             sftp.port = server.get_port()

@@ -174,6 +174,34 @@ async def test_a_name_that_no_user_can_have(downloads: Downloads, folder: Path) 
     assert (error.cause, error.attempts) == (Cause.BAD_URL, 1)
 
 
+@pytest.mark.parametrize("opens_folders", [False, True])
+@pytest.mark.parametrize("path", ["folder.mp4", "loop.mp4", "small.mp4/a.mp4"])
+async def test_what_is_no_file(
+    downloads: Downloads, folder: Path, path: str, *, opens_folders: bool
+) -> None:
+    """Is not asked for again, though the server only says that it failed."""
+    (folder / "folder.mp4").mkdir()
+    (folder / "loop.mp4").symlink_to("loop.mp4")
+    async with serving(folder) as sftp:
+        sftp.opens_folders = opens_folders
+        error = await failure(downloads, sftp.url(path), retries=2)
+    assert (error.cause, error.attempts) == (Cause.NOT_FOUND, 1)
+
+
+def no_files(_: Any) -> asyncssh.SFTPServer:
+    """What a server does that cannot start what it has for SFTP."""
+    raise EOFError
+
+
+@pytest.mark.parametrize("sftp_factory", [None, no_files])
+async def test_a_server_without_sftp(downloads: Downloads, folder: Path, sftp_factory: Any) -> None:
+    """Is said to be one."""
+    async with serving(folder, sftp_factory=sftp_factory) as sftp:
+        error = await failure(downloads, sftp.url("small.mp4"), retries=1)
+    assert (error.cause, error.attempts) == (Cause.CONNECT, 2)
+    assert error.detail.startswith("no SFTP after the login: ")
+
+
 async def test_a_server_that_falls_silent(downloads: Downloads, folder: Path) -> None:
     """Is left at the deadline, and no connection to it stays."""
     async with serving(folder) as sftp:

@@ -20,6 +20,7 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], Cause], ...] = (
     ((asyncssh.PermissionDenied, asyncssh.SFTPPermissionDenied), Cause.HTTP_403),
     ((asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath), Cause.NOT_FOUND),
     ((asyncssh.SFTPFileIsADirectory, asyncssh.SFTPInvalidFilename), Cause.NOT_FOUND),
+    ((asyncssh.SFTPNotADirectory, asyncssh.SFTPLinkLoop), Cause.NOT_FOUND),
     ((asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection), Cause.CONNECT),
     ((asyncssh.SFTPError,), Cause.HTTP_5XX),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import asyncssh
+from asyncssh.constants import FILEXFER_TYPE_DIRECTORY
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._files.busy import NobodyError, before_asking
@@ -82,8 +83,14 @@ def _login(wanted: Target) -> dict[str, Any]:
 
 
 async def _files(connection: asyncssh.SSHClientConnection, visit: Visit) -> asyncssh.SFTPClient:
-    with _answering(visit):
-        return await connection.start_sftp_client()
+    """What answers there if files are asked for; raises ItemError (connect) if nothing does."""
+    try:
+        with _answering(visit):
+            return await connection.start_sftp_client()
+    except ItemError as error:
+        if error.cause is Cause.TIMEOUT:
+            raise
+        raise ItemError(Cause.CONNECT, f"no SFTP after the login: {error.detail}") from error
 
 
 @contextmanager
@@ -98,8 +105,7 @@ def _answering(visit: Visit) -> Iterator[None]:
 async def _take(files: asyncssh.SFTPClient, visit: Visit) -> bool:
     transfer = visit.transfer
     with _answering(visit):
-        file = await files.open(visit.wanted.path, "rb", block_size=0)  # a read is one request
-        transfer.whole = (await file.stat()).size
+        file, transfer.whole = await _open(files, visit.wanted.path)
     transfer.check_size(transfer.whole or 0)
     assert transfer.body is not None
     if transfer.whole is not None and not transfer.body.fits(transfer.whole):
@@ -109,6 +115,31 @@ async def _take(files: asyncssh.SFTPClient, visit: Visit) -> bool:
         await transfer.write(piece)
         transfer.check_end()
     return True
+
+
+async def _open(
+    files: asyncssh.SFTPClient, path: bytes
+) -> tuple[asyncssh.SFTPClientFile, int | None]:
+    """A file, and its size if the server tells."""
+    try:
+        file = await files.open(path, "rb", block_size=0)  # a read is one request
+        found = await file.stat()
+        is_file = found.type != FILEXFER_TYPE_DIRECTORY  # some open folders, too
+    except asyncssh.SFTPFailure:
+        if await _may_be_file(files, path):
+            raise
+        is_file = False
+    if not is_file:
+        raise ItemError(Cause.NOT_FOUND, "it is a folder, or a link that leads nowhere")
+    return file, found.size
+
+
+async def _may_be_file(files: asyncssh.SFTPClient, path: bytes) -> bool:
+    """Whether it is neither a folder nor a link in a circle: servers say no more than a failure."""
+    try:
+        return not await files.isdir(path)
+    except asyncssh.SFTPFailure:
+        return not await files.islink(path)
 
 
 async def _next(all_of_it: Reads, visit: Visit) -> bytes:
