@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from asyncv2d.budget import ByteBudget
 from asyncv2d.ports import FetchContext
 from asyncv2d.spool import Spool
 from asyncv2d.spool_folders import SpoolFolders
-from asyncv2d.types import ItemError
+from asyncv2d.types import Fetched, ItemError, Row
 from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._hosts import dns
 from asyncv2d_stages.fetch._http import client as http_client
 from asyncv2d_stages.fetch.http import HttpFetcher
+from asyncv2d_stages.fetch.remote import RemoteFetcher
 
 QUICK: Mapping[str, Any] = {"timeout": 10, "total_timeout": 20, "retries": 2}
 _DEADLINE_S = 60
@@ -65,6 +66,23 @@ class Downloads:
             with pytest.raises(ItemError) as caught:
                 await client.download(url)
         return caught.value
+
+    async def remote(self, urls: Sequence[str], **settings: Any) -> list[Fetched]:
+        """Fetch the files of other stores, all at a time."""
+        fetcher = RemoteFetcher.model_validate({"retries": 0, **settings})
+        found: list[Fetched] = []
+
+        async def get(url: str) -> None:
+            found.append(await fetch(Row(0, "0", url)))
+
+        with anyio.fail_after(_DEADLINE_S):
+            async with (
+                fetcher.open(FetchContext(self.spool, 64)) as fetch,
+                anyio.create_task_group() as tasks,
+            ):
+                for url in urls:
+                    tasks.start_soon(get, url)
+        return found
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from asyncv2d.ports import FetchContext
-from asyncv2d.types import Cause, Fetched, ItemError, Row
+from asyncv2d.types import Cause, ItemError, Row
 from asyncv2d_stages.fetch._hosts import dns, host
 from asyncv2d_stages.fetch.remote import RemoteFetcher
 from tests.unit.fetch.ftp_server import FtpServer, Visit, ftp_server
@@ -39,24 +39,6 @@ async def server() -> AsyncIterator[FtpServer]:
         yield found
         with anyio.fail_after(60):
             await found.until_all_left()
-
-
-async def fetch_all(downloads: Downloads, urls: list[str], **settings: Any) -> list[Fetched]:
-    """Fetch rows at a time."""
-    fetcher = RemoteFetcher.model_validate({"retries": 0, **settings})
-    found: list[Fetched] = []
-
-    async def get(url: str) -> None:
-        found.append(await fetch_row(Row(0, "0", url)))
-
-    with anyio.fail_after(60):
-        async with (
-            fetcher.open(FetchContext(downloads.spool, 64)) as fetch_row,
-            anyio.create_task_group() as tasks,
-        ):
-            for url in urls:
-                tasks.start_soon(get, url)
-    return found
 
 
 async def fetch(downloads: Downloads, url: str, **settings: Any) -> tuple[bytes, int]:
@@ -223,7 +205,7 @@ async def test_a_host_that_takes_few_connections(server: FtpServer, downloads: D
     for number in range(60):
         server.files[b"/%d.mp4" % number] = b"%d" % number * 50_000
         urls.append(server.url(f"{number}.mp4"))
-    found = await fetch_all(downloads, urls, retries=2)
+    found = await downloads.remote(urls, retries=2)
     for fetched in found:
         name = fetched.row.url.rpartition("/")[2]
         assert fetched.media["video"].read() == server.files[f"/{name}".encode()]
@@ -249,7 +231,7 @@ async def test_a_host_that_hangs_up_on_some(server: FtpServer, downloads: Downlo
 
 async def test_most_connections(server: FtpServer, downloads: Downloads) -> None:
     """Are never more than are allowed."""
-    found = await fetch_all(downloads, [server.url("d/a.mp4")] * 12, host_connections=2)
+    found = await downloads.remote([server.url("d/a.mp4")] * 12, host_connections=2)
     for fetched in found:
         fetched.close()
     assert (len(found), server.busiest) == (12, 2)

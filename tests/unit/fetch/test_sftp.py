@@ -243,24 +243,6 @@ async def test_no_more_at_a_time_than_allowed(downloads: Downloads, folder: Path
         one.close()
 
 
-async def fetch_all(downloads: Downloads, urls: list[str], **settings: Any) -> list[Fetched]:
-    """Fetch rows at a time."""
-    fetcher = RemoteFetcher.model_validate({"retries": 0, **settings})
-    found: list[Fetched] = []
-
-    async def get(url: str) -> None:
-        found.append(await fetch_row(Row(0, "0", url)))
-
-    with anyio.fail_after(60):
-        async with (
-            fetcher.open(FetchContext(downloads.spool, 64)) as fetch_row,
-            anyio.create_task_group() as tasks,
-        ):
-            for url in urls:
-                tasks.start_soon(get, url)
-    return found
-
-
 async def test_a_host_that_takes_few_connections(
     downloads: Downloads, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +250,7 @@ async def test_a_host_that_takes_few_connections(
     monkeypatch.setattr(host, "_FIRST_PAUSE_S", 0.0)
     async with serving(folder) as sftp:
         sftp.most_taken = 3
-        found = await fetch_all(downloads, [sftp.url("small.mp4")] * 60, retries=2)
+        found = await downloads.remote([sftp.url("small.mp4")] * 60, retries=2)
         assert sftp.turned_away > 0
     assert [fetched.media["video"].read() for fetched in found] == [SMALL] * 60
     for fetched in found:
@@ -315,7 +297,7 @@ async def test_a_host_that_first_has_time_for_others(
     monkeypatch.setattr(host, "_FIRST_PAUSE_S", 0.0)
     async with serving(folder) as sftp:
         sftp.turns_away = 40
-        found = await fetch_all(downloads, [sftp.url("small.mp4")] * 60, retries=2)
+        found = await downloads.remote([sftp.url("small.mp4")] * 60, retries=2)
         assert sftp.turned_away == 40
     for fetched in found:
         fetched.close()
