@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from asyncv2d.lasting import Lasting
+
 if TYPE_CHECKING:
     from asyncv2d.nursery_start import Begun
 
@@ -31,7 +33,10 @@ def _fork_nursery() -> Begun | None:
     import asyncv2d.run  # noqa: F401 — what both need is imported once, before
     from asyncv2d.nursery_start import LOOP, fork
 
-    return fork(LOOP)
+    try:
+        return fork(LOOP)
+    except OSError as error:
+        sys.exit(f"asyncv2d: no process can be started: {error.strerror}")
 
 
 def _run(begun: Begun | None) -> None:
@@ -50,7 +55,7 @@ def _open_standard_streams() -> None:
             os.set_inheritable(opened, True)
     sys.stdin = sys.stdin or os.fdopen(0)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
-    sys.stderr = sys.stderr or os.fdopen(2, "w")
+    sys.stderr = Lasting.of(sys.stderr or os.fdopen(2, "w"))
 
 
 def _downloads(words: Sequence[str]) -> bool:

@@ -69,11 +69,19 @@ def _files(path: str, input_format: str | None) -> list[str]:
         return _remote_files(path, input_format)
     if not path or not Path(path).exists():
         return _matching(path, input_format)
+    if _is_passing(path):
+        raise UserError(f"{path}: this can be read by one process alone; use - for standard input")
     if not Path(path).is_dir():
         return [path]
     with _readable(path):
         inside = [str(file) for file in Path(path).iterdir() if file.is_file()]
     return _tables(path, inside, input_format)
+
+
+def _is_passing(path: str) -> bool:
+    """Whether it is a pipe, or a name that means another file in each process."""
+    is_own = path.startswith(("/dev/stdin", "/dev/fd/", "/proc/"))
+    return is_own or not (Path(path).is_file() or Path(path).is_dir())
 
 
 def _matching(pattern: str, input_format: str | None) -> list[str]:

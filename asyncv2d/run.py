@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -28,6 +29,8 @@ from asyncv2d.report import Summary
 from asyncv2d.spool_folders import SpoolFolders, spool_folders
 from asyncv2d.store import open_store
 from asyncv2d.types import RunError, ShardSpec, UserError
+
+_NOBODY_READS = (errno.EPIPE, errno.EIO)  # a pipe's reader, or a terminal, is gone
 
 
 def _inline() -> Launcher:
@@ -92,7 +95,9 @@ def print_line(line: str, file: TextIO) -> None:
     try:
         file.write(line + "\n")
         file.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in _NOBODY_READS:
+            raise
         # What is buffered would be written again when the program ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 

@@ -27,7 +27,8 @@ from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import INLINE_BYTES, Blob, Cause, ItemError, RunError
 
 _FLUSH_BYTES = 1 << 20
-_LEAST_PIECE = 16 << 10  # bytes, on average: smaller ones are joined, for each costs some memory
+_LEAST_PIECE = 16 << 10  # bytes: smaller ones are joined, for each costs some memory beside
+_MOST_SMALL = 64  # at the end of what came
 _SHARES = 8  # a body may take this part of the budget, an eighth
 _REMEMBERED = 8  # bodies that count for what size is usual, roughly
 
@@ -108,6 +109,7 @@ class SpooledBody:
     more_to_come: bool = False
     size: int = 0
     _chunks: list[bytes] = field(default_factory=list)
+    _small: int = 0
     _buffered: int = 0
     _path: Path | None = None
     _file: BinaryIO | None = None
@@ -169,13 +171,20 @@ class SpooledBody:
         """Double what was expected, so that it is rarely done."""
         return max(size, min(2 * self.lease.size, self.spool.largest))
 
+    def _append(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._small = self._small + 1 if len(chunk) < _LEAST_PIECE else 0
+        if self._small == _MOST_SMALL:
+            self._chunks[-_MOST_SMALL:] = [b"".join(self._chunks[-_MOST_SMALL:])]
+            self._small = 0
+
     async def write(self, chunk: bytes) -> None:
         """Append ``chunk``. Goes to the disk where it finds no room in the byte budget.
 
         Raises ItemError (too_large) where it would fill the disk.
         """
         self.size += len(chunk)
-        self._chunks.append(chunk)
+        self._append(chunk)
         self._buffered += len(chunk)
         if self.size > self.lease.size:
             await self._grow()
@@ -186,7 +195,7 @@ class SpooledBody:
     async def restart(self) -> None:
         """Forget what was written; its room stays taken."""
         self._chunks.clear()
-        self.size = self._buffered = 0
+        self.size = self._buffered = self._small = 0
         if self._file is not None:
             await to_thread.run_sync(self._file.truncate, 0)
             self._file.seek(0)
@@ -247,7 +256,8 @@ class SpooledBody:
             self._remove()
 
     async def _flush(self) -> None:
-        chunks, self._chunks, self._buffered = self._chunks, [], 0
+        chunks, self._chunks = self._chunks, []
+        self._buffered = self._small = 0
         await to_thread.run_sync(self._write_out, chunks)
 
     def _write_out(self, chunks: list[bytes]) -> None:

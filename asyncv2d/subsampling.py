@@ -10,10 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import anyio
 from anyio import to_thread
 
 from asyncv2d.calls import process
 from asyncv2d.config import Config
+from asyncv2d.deadline import waiting
 from asyncv2d.mp4_check import is_good_video
 from asyncv2d.plan import Plan
 from asyncv2d.record import complete
@@ -52,6 +54,7 @@ class Subsampling:
         self._spool = spool
         self._numbers = count()
         self._save_caption = save_caption
+        self._turns = anyio.Semaphore(pool.size)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Callable[[Fetched], Awaitable[Processed]]]:
@@ -84,7 +87,12 @@ class Subsampling:
         file = self._whole_file(fetched)
         if file is not None and await _is_good(file):
             return Processed([Sample(fetched.row.key, {"mp4": file}, {})], {"frames_decoded": 0})
-        return await self._in_worker(fetched)
+        with waiting(holds=True):  # for a body that waits for its worker need not lie there twice
+            await self._turns.acquire()
+        try:
+            return await self._in_worker(fetched)
+        finally:
+            self._turns.release()
 
     def _whole_file(self, fetched: Fetched) -> Body | None:
         """The file, where it is stored as it came if it is a good one."""

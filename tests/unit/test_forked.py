@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -58,3 +59,14 @@ def test_a_nursery_that_is_a_fork() -> None:
         [sys.executable, "-c", IMPORTS_IN_A_FORK], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["R", "False", "-9"], done.stderr
+
+
+def test_where_ends_of_processes_are_ignored() -> None:
+    """As some programs leave it to those that they start: that it ended is known, and no more."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        process = Forked(run("raise SystemExit(3)"))
+        assert process.wait() == 0
+        process.kill()
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -182,3 +182,25 @@ async def test_cancelled_while_a_worker_has_it(folders: SpoolFolders, url: str) 
         await until(lambda: engine.pool.running)
         assert any(path.is_file() for path in files(folders))
         assert engine.budget.used == SIZE
+
+
+async def test_no_more_copies_than_workers(
+    folders: SpoolFolders, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body that waits for a worker lies in one place; those before it may wait to be taken."""
+    copies = []
+
+    def write(folder: Path, pieces: Iterable[bytes]) -> Path:
+        path = write_part(folder, pieces)
+        copies.append(len([file for file in files(folders) if file.name.startswith("part-")]))
+        return path
+
+    monkeypatch.setattr(subsampling, "write_part", write)
+    async with engine_that_gives_all_back(folders) as engine:
+        wanted = rows(*(f"{url}?{number}" for number in range(6)))
+        async with engine.pipeline.run(wanted) as outcomes:
+            async for outcome in outcomes:
+                assert isinstance(outcome, Ok)
+                outcome.value.close()
+    assert len(copies) == 6
+    assert max(copies) <= 3

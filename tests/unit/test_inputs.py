@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import fsspec
@@ -208,3 +209,11 @@ class TestElsewhere:
             "nodriver://a/b.csv: nodriver:// needs the driver no_such_package"
         )
         assert problem.endswith("pip install no_such_package")
+
+
+def test_what_one_process_alone_can_read(tmp_path: Path) -> None:
+    """Is refused: each loop process opens the input itself."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (str(tmp_path / "pipe.csv"), "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"):
+        expected = f"{path}: this can be read by one process alone; use - for standard input"
+        assert refused(path) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import tracemalloc
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -56,6 +57,21 @@ async def test_tiny_pieces_are_joined(spool: Spool) -> None:
     assert blob.pieces is not None
     assert len(blob.pieces) == 1
     blob.close()
+
+
+async def test_tiny_pieces_do_not_add_up_while_they_come(spool: Spool) -> None:
+    """Each takes dozens of bytes beside its own."""
+    size = 20_000
+    tracemalloc.start()
+    try:
+        async with spool.body() as body:
+            assert body.fits(size)
+            for number in range(size // 2):
+                await body.write(number.to_bytes(4, "big")[2:])
+            _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * size
 
 
 async def test_a_large_body_is_a_file(spool: Spool) -> None:
