@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -46,9 +45,11 @@ def shown_frames(
     coded = packets(media, container, stream)
     try:
         if media.stamps_decoding:
-            yield from _timed(media, stream, _restamped(media, stream, coded), jumps=False)
+            in_turn = _all_frames(media, stream, coded, _Turns(stream).frames_of)
+            yield from _timed(media, stream, in_turn, jumps=False)
         elif efforts is None:
-            yield from _timed(media, stream, _all_frames(media, stream, coded), jumps=False)
+            every = _all_frames(media, stream, coded, _frames_of)
+            yield from _timed(media, stream, every, jumps=False)
         else:
             some = _some_frames(media, stream, coded, efforts)
             yield from _timed(media, stream, some, jumps=True)
@@ -98,14 +99,17 @@ def _timed(
 
 
 def _all_frames(
-    media: Media, stream: VideoStream, coded: Iterator[Packet[Any]]
+    media: Media,
+    stream: VideoStream,
+    coded: Iterator[Packet[Any]],
+    frames_of: Callable[[Media, Packet[Any]], Iterator[VideoFrame]],
 ) -> Iterator[VideoFrame]:
     _one_thread(stream)
     read = 0
     try:
         for packet in coded:
             read += bool(packet.size)
-            yield from _frames_of(media, packet)
+            yield from frames_of(media, packet)
     except av.FFmpegError as error:
         raise _undecodable(media, error) from error
     # Only MP4's index is exact; AVI's also lists the places where a frame repeats.
@@ -114,25 +118,34 @@ def _all_frames(
         raise ItemError(Cause.TRUNCATED, f"the file ends after {read} of {promised} frames")
 
 
-def _restamped(
-    media: Media, stream: VideoStream, coded: Iterator[Packet[Any]]
-) -> Iterator[VideoFrame]:
-    """All frames, the first at the earliest time of decoding and so on.
+class _Turns:
+    """Says of a stream whose packets have no time but their turn when its frames are shown.
 
-    What FFmpeg says of showing is late by as much as decoding could be ahead.
+    A frame leaves the decoder with a later packet, as many later as frames may have to wait for
+    others, and then come in order; what FFmpeg says of showing is late by as much. A packet that
+    gives no picture keeps those that wait back by one more, and not those that follow.
     """
-    stamps: list[int] = []
 
-    def noted() -> Iterator[Packet[Any]]:
-        for packet in coded:
-            if packet.size and packet.dts is not None:
-                heapq.heappush(stamps, packet.dts)
-            yield packet
+    def __init__(self, stream: VideoStream) -> None:
+        self._context = stream.codec_context
+        self._waiting: list[int] = []  # by how many packets each frame in the decoder is kept back
+        self._turn = -1
+        self._has_begun = False
 
-    for frame in _all_frames(media, stream, noted()):
-        if stamps:
-            frame.pts = heapq.heappop(stamps)
-        yield frame
+    def frames_of(self, media: Media, packet: Packet[Any]) -> Iterator[VideoFrame]:
+        """The frames that come out with ``packet``, stamped with their turns."""
+        if packet.size:
+            self._waiting.append(0)
+            self._turn = self._turn + 1 if packet.dts is None else packet.dts
+        for frame in _frames_of(media, packet):
+            self._turn += not packet.size  # the end, where nothing drives them out
+            kept_back = self._waiting.pop(0) if self._waiting else 0
+            frame.pts = self._turn - self._context.reorder_depth - kept_back
+            self._has_begun = True
+            yield frame
+        most = self._context.reorder_depth
+        if len(self._waiting) > most:
+            self._waiting = [kept_back + self._has_begun for kept_back in self._waiting[:most]]
 
 
 def _some_frames(

@@ -97,6 +97,7 @@ def read_index(media: Media) -> PacketIndex:
     hidden: list[bool] = []
     keys: list[bool] = []
     sizes: list[int] = []
+    turns: list[int] = []
     with from_start(media, chosen) as container:
         for packet in packets(media, container, container.streams[chosen.index]):
             if packet.size == 0:
@@ -104,11 +105,14 @@ def read_index(media: Media) -> PacketIndex:
             keys.append(is_keyframe(packet))
             sizes.append(packet.size)
             hidden.append(packet.is_discard)
+            if media.stamps_decoding and packet.dts is not None:
+                turns.append(packet.dts)
             shown_at, decoded_at = _seconds(clock, packet.pts), _seconds(clock, packet.dts)
             rows.append((shown_at, decoded_at, clock.length(packet.duration)))
     stamps, decoding, lengths = np.array(rows, np.float64).reshape(-1, 3).T
     if media.stamps_decoding:
-        stamps = _in_turn(stamps, decoding)
+        most_waiting = 0 if media.video is None else media.video.codec_context.reorder_depth
+        stamps = _in_turn(stamps, turns, most_waiting, clock)
     keyframes, are_hidden = np.array(keys, np.bool_), np.array(hidden, np.bool_)
     shown, away = np.where(are_hidden, np.nan, stamps), stamps[are_hidden & ~np.isnan(stamps)]
     return PacketIndex(
@@ -122,10 +126,19 @@ def read_index(media: Media) -> PacketIndex:
     )
 
 
-def _in_turn(stamps: NDArray[np.float64], decoding: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Times of showing in the order of ``stamps``: the first is the earliest time of decoding."""
-    times = np.empty_like(decoding)
-    times[np.argsort(stamps, kind="stable")] = np.sort(decoding)
+def _in_turn(
+    stamps: NDArray[np.float64], turns: Sequence[int], most_waiting: int, clock: Clock
+) -> NDArray[np.float64]:
+    """Times of showing in the order of ``stamps``, by the turns at which packets are decoded.
+
+    A frame is shown ``most_waiting`` units before the turn of the packet that it comes out with.
+    """
+    ordered = sorted(turns)
+    ordered += [last + 1 + number for last in ordered[-1:] for number in range(most_waiting)]
+    times = np.full_like(stamps, np.nan)
+    times[np.argsort(stamps, kind="stable")[: len(turns)]] = [
+        clock.time(turn - most_waiting) for turn in ordered[most_waiting:]
+    ]
     return times
 
 
