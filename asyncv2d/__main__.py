@@ -30,7 +30,8 @@ def main() -> None:
 
 def _fork_nursery() -> Begun | None:
     """What loop processes will be forked from; None in these."""
-    import asyncv2d.run  # noqa: F401 — what both need is imported once, before
+    # Nothing of it is used here: a fork has what was imported before, and both need this.
+    import asyncv2d.run  # noqa: F401 — imported for the fork
     from asyncv2d.nursery_start import LOOP, fork
 
     try:

@@ -30,7 +30,8 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], Cause], ...] = (
 def explaining(url: str, broken: Cause = Cause.CONNECT) -> Iterator[None]:
     """Raise what asyncssh raises as an ItemError; ``broken`` is a connection that was lost.
 
-    What it cannot make sense of is a ValueError.
+    What it cannot make sense of, in packets, keys or names, are errors of its own that have no base
+    in common but ValueError. None of our own code in here raises one; the error stays the cause.
     """
     try:
         yield
