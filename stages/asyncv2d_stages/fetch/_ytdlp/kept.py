@@ -134,7 +134,8 @@ class Kept:
             yield
         except (ItemError, RunError):
             raise
-        except MemoryError:
+        except MemoryError as error:
+            _let_go(error)
             detail = "what the page describes takes more memory than process_memory allows"
             raise ItemError(Cause.TOO_LARGE, detail) from None
         except (YoutubeDLError, OSError) as error:
@@ -184,6 +185,14 @@ def _own_handler_first(handler: Any, _: Any) -> int:
     What it reads is bounded in all places; only what asks for a browser's ways goes before it.
     """
     return 200 if handler.RH_KEY == "Urllib" else 0
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the functions that failed still hold: else there is no memory to say so with."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def _is_of_ytdlp(error: BaseException) -> bool:
