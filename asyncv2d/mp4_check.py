@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
+from array import array
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from operator import mul
 from typing import BinaryIO
-
-import numpy as np
-import numpy.typing as npt
 
 _TOP_LEVEL = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"udta"})
 # Codecs, and the box with what their decoders have to know beforehand.
@@ -35,8 +36,7 @@ _RATES = 13
 _MOST_CHANNELS = 7
 _NO_PALETTE = b"\xff\xff"
 _MOST_BOXES = 1000  # beside each other: more are there to keep readers busy
-_LARGEST_MOOV = 8 << 20
-_FEW = 64  # numbers, which Python adds up faster than numpy begins to
+_LARGEST_MOOV = 2 << 20  # of an hour's video and more; the event loop waits for what is done here
 _HEADER = struct.Struct(">I4s")
 _LONG = struct.Struct(">Q")
 _TWO = struct.Struct(">II")
@@ -46,7 +46,6 @@ _SIDES = struct.Struct(">HH")
 _OPTIONAL = {b"stss": 1, b"ctts": 2}  # keyframes, and the delays until samples are shown
 
 _Boxes = Mapping[bytes, Sequence[memoryview]]
-_Numbers = npt.NDArray[np.unsignedinteger]
 
 
 class _DoubtError(Exception):
@@ -186,52 +185,51 @@ def _check_samples(table: _Boxes, size: int, *, may_be_empty: bool) -> None:
     runs = _entries(_one(table, b"stsc"), 3)
     chunks = _offsets(table)
     _expect(may_be_empty or samples > 0)
-    _expect(_sum(lasting[::2]) == samples)
-    _expect((uniform * samples or _sum(sizes)) <= size)
+    _expect(sum(lasting[::2]) == samples)
+    _expect((uniform * samples or sum(sizes)) <= size)
     _expect(_samples_in(runs, len(chunks)) == samples)
-    _expect(len(chunks) == 0 or int(chunks.max()) < size)
+    _expect(max(chunks, default=0) < size)
     for name, width in _OPTIONAL.items():
         for box in table.get(name, ()):
             _entries(box, width)
 
 
-def _sum(numbers: _Numbers) -> int:
-    if len(numbers) <= _FEW:
-        return sum(numbers.tolist())
-    return int(numbers.sum(dtype=np.int64))
-
-
-def _samples_in(runs: _Numbers, chunks: int) -> int:
+def _samples_in(runs: array[int], chunks: int) -> int:
     """How many samples all chunks hold; ``runs`` has (first chunk, samples in each, format)."""
     if len(runs) == 0:
         _expect(chunks == 0)
         return 0
-    firsts = np.empty(len(runs) // 3 + 1, np.int64)
-    firsts[:-1], firsts[-1] = runs[::3], chunks + 1
-    lengths = firsts[1:] - firsts[:-1]
-    _expect(firsts[0] == 1 and lengths.min() > 0)
-    return int(lengths @ runs[1::3].astype(np.int64))
+    firsts, samples = runs[::3], runs[1::3]
+    _expect(firsts[0] == 1)
+    firsts.append(chunks + 1)
+    lengths = [after - first for first, after in pairwise(firsts)]
+    _expect(min(lengths) > 0)
+    return sum(map(mul, lengths, samples))
 
 
-def _offsets(table: _Boxes) -> _Numbers:
+def _offsets(table: _Boxes) -> array[int]:
     """Where the chunks begin."""
     if b"co64" in table:
         box = _one(table, b"co64")
         (_flags, count) = _TWO.unpack_from(box)
-        return _numbers(box[8:], count, ">u8")
+        return _numbers(box[8:], count, "Q")
     return _entries(_one(table, b"stco"), 1)
 
 
-def _entries(box: memoryview, width: int) -> _Numbers:
+def _entries(box: memoryview, width: int) -> array[int]:
     """The numbers of a table of ``width`` columns that begins with the count of its rows."""
     _flags, count = _TWO.unpack_from(box)
     return _numbers(box[8:], count * width)
 
 
-def _numbers(content: memoryview, count: int, kind: str = ">u4") -> _Numbers:
-    numbers = np.dtype(kind)
+def _numbers(content: memoryview, count: int, kind: str = "I") -> array[int]:
+    """So many big-endian numbers, which fill ``content``: of four bytes (I), or of eight (Q)."""
+    numbers = array(kind)
     _expect(len(content) == count * numbers.itemsize)
-    return np.frombuffer(content, numbers)
+    numbers.frombytes(content)
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
 
 
 def _by_name(content: memoryview) -> _Boxes:

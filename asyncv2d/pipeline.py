@@ -31,7 +31,8 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 Next = TypeVar("Next")
 
-_BUFFER = 4
+BUFFER = 4
+"""Outcomes that may wait between two stages, unless they lie within a budget of their own."""
 
 Operation = Callable[[In], Awaitable[Out]]
 _Receive = MemoryObjectReceiveStream[Any]
@@ -42,7 +43,8 @@ _Send = MemoryObjectSendStream[Any]
 class Stage(Generic[In, Out]):
     """One step: ``open`` gives the operation, of which ``concurrency`` work at a time.
 
-    ``waiting`` more may have begun that wait for something, such as their turn at a host.
+    ``waiting`` more may have begun that wait for something, such as their turn at a host, and
+    ``buffer`` may be done that the next stage has not taken.
 
     An operation that takes longer than ``timeout_s`` seconds, without its waits for a turn, is
     cancelled, and its row fails with ``timeout_cause``.
@@ -54,6 +56,7 @@ class Stage(Generic[In, Out]):
     timeout_s: float
     timeout_cause: Cause = Cause.TIMEOUT
     waiting: int = 0
+    buffer: int = BUFFER
 
 
 @dataclass(slots=True)
@@ -103,12 +106,12 @@ class Pipeline(Generic[Out]):
         queue, drain = Queue(), drain or anyio.Event()
         try:
             async with anyio.create_task_group() as tasks:
-                send, receive = anyio.create_memory_object_stream[Any](_BUFFER)
+                send, receive = anyio.create_memory_object_stream[Any](BUFFER)
                 tasks.start_soon(_feed, rows, send, drain)
                 if leaves_queue:
                     tasks.start_soon(_when, drain, queue.close)
                 for stage, meter in zip(self.stages, self.meters, strict=True):
-                    send, following = anyio.create_memory_object_stream[Any](_BUFFER)
+                    send, following = anyio.create_memory_object_stream[Any](stage.buffer)
                     between.append(following.clone())
                     tasks.start_soon(_run_stage, stage, meter, queue, receive, send)
                     receive = following
