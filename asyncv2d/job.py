@@ -242,6 +242,12 @@ class Job(Settings):
         return name.startswith(f"{RETRY_TABLE}-")
 
 
+def prepare() -> None:
+    """Build now what checks jobs: forks of this process need not each do so."""
+    Job.model_rebuild()
+    Config.model_rebuild()
+
+
 def make_job(arguments: Mapping[str, Any], config: Any, overrides: Sequence[str] = ()) -> Job:
     """Check arguments and configuration together. Raises UserError with all mistakes at once."""
     problems: list[str] = []
