@@ -147,10 +147,18 @@ async def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) 
         assert caught.value.cause is Cause.DNS
 
 
-async def test_the_systems_own() -> None:
-    """Knows this machine."""
+@pytest.mark.parametrize("name", ["localhost", "Host-7.LocalHost", "a.b.localhost."])
+async def test_the_systems_own(name: str) -> None:
+    """Knows this machine, if not by all the names that mean it."""
     async with open_lookup(Policy("auto"), 20, socket.AF_INET, None) as found:
-        assert await found.addresses("localhost") == [(socket.AF_INET, "127.0.0.1")]
+        assert await found.addresses(name) == [(socket.AF_INET, "127.0.0.1")]
+
+
+async def test_localhost_alone_means_this_machine() -> None:
+    """Names that only end like it do not."""
+    async with open_lookup(Policy("auto"), 20, socket.AF_INET, None) as found:
+        with pytest.raises(UnresolvedError):
+            await found.addresses("notlocalhost")
 
 
 async def test_an_unknown_host_is_not_tried_again(

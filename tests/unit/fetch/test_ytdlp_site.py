@@ -434,6 +434,14 @@ class TestForms:
         assert error.cause is Cause.NO_FORMAT
         got.close()
 
+    async def test_a_name_under_localhost(self, site: Site, spool: Spool) -> None:
+        """Is this machine, whatever the system's resolver knows."""
+        url = site.url("hls").replace("127.0.0.1", "films.localhost")
+        got = await fetched(spool, url)
+        assert frames(got) == list(range(35))
+        assert "films.localhost" in {host.partition(":")[0] for host, _ in site.told}
+        got.close()
+
     async def test_dash(self, site: Site, spool: Spool) -> None:
         """Picture and sound are two bodies."""
         got = await fetched(spool, site.url("dash/manifest.mpd"))

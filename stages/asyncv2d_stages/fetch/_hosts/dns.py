@@ -19,6 +19,7 @@ from anyio import to_thread
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._hosts.answers import Answers
+from asyncv2d_stages.fetch._hosts.loopback import or_loopback
 from asyncv2d_stages.fetch._hosts.safety import Policy, forbidden, plain_address
 
 if TYPE_CHECKING:
@@ -189,8 +190,11 @@ def resolver(lookup: HostLookup) -> AbstractResolver:
 def _getaddrinfo(
     host: str, family: socket.AddressFamily
 ) -> Sequence[tuple[socket.AddressFamily, str]]:
+    def ask(name: str) -> Sequence[Any]:
+        return socket.getaddrinfo(name, None, family, socket.SOCK_STREAM)
+
     found: dict[tuple[socket.AddressFamily, str], None] = {}
-    for kind, _, _, _, address in socket.getaddrinfo(host, None, family, socket.SOCK_STREAM):
+    for kind, _, _, _, address in or_loopback(ask, host):
         text = str(address[0]).partition("%")[0]
         if plain_address(text) is not None:
             found[kind, text] = None
