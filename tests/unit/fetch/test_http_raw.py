@@ -93,6 +93,38 @@ async def test_an_answer_that_becomes_nonsense(downloads: Downloads) -> None:
     assert error.cause is Cause.TRUNCATED
 
 
+BODY = b"\0\0\0\x10ftypisom" + bytes(1000)
+TOLD_WRONG: Mapping[str, tuple[str, Mapping[str, object], bytes, str | None]] = {
+    "more than was told": ("200 OK", {"Content_Length": len(BODY)}, BODY + b"more", None),
+    "less was told": ("200 OK", {"Content_Length": 500}, BODY, None),
+    "a chunk of no size": ("200 OK", {"Transfer_Encoding": "chunked"}, b"zz\r\nabc", "truncated"),
+    "one of any size": (
+        *("200 OK", {"Transfer_Encoding": "chunked"}),
+        *(b"f" * 40 + b"\r\nabc", "truncated"),
+    ),
+    "such an error": ("500 No", {"Transfer_Encoding": "chunked"}, b"zz\r\nabc", "http_5xx"),
+    "a length of words": ("200 OK", {"Content_Length": "abc"}, BODY, "connect"),
+}
+
+
+@pytest.mark.parametrize("kind", TOLD_WRONG)
+async def test_a_head_that_does_not_fit_what_follows(downloads: Downloads, kind: str) -> None:
+    """Counts for itself, also where all comes at once; as much is taken as it told of."""
+    status, fields, body, cause = TOLD_WRONG[kind]
+
+    async def answer(_: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(head(status, **fields) + body)
+
+    async with answering(answer) as base:
+        if cause is None:
+            data, _ = await downloads.one(f"{base}/a.mp4")
+            assert data == BODY[: int(str(fields["Content_Length"]))]
+            return
+        error = await downloads.failure(f"{base}/a.mp4", retries=0)
+    assert error.cause == cause
+    assert "message=" not in error.detail
+
+
 RULES = b"User-agent: *\nDisallow: /closed\n"
 PACKED_RULES = {
     "a byte order mark": ({}, b"\xef\xbb\xbf" + RULES),

@@ -75,6 +75,21 @@ def is_nonsense(error: Exception) -> bool:
     return isinstance(error, aiohttp.ClientResponseError)
 
 
+def _text(error: Exception) -> str:
+    """What the error says, in one line; some of aiohttp's hold all that had come."""
+    import aiohttp
+
+    said, before = str(error), ""
+    if isinstance(
+        error, aiohttp.ClientHttpProxyError
+    ):  # its own text names the proxy, not the host
+        said, before = error.message, f"the proxy says HTTP {error.status} "
+    elif isinstance(error, aiohttp.ClientResponseError):  # its own text begins with a status 400
+        said, before = error.message, "the answer cannot be read: "
+    said = redacted(" ".join(said[:_LONGEST_TEXT].split()))
+    return before + said or type(error).__name__
+
+
 def explained(error: Exception, status: int | None) -> ItemError:
     """The cause behind what aiohttp raised; ``status`` of the answer, if one began.
 
@@ -84,10 +99,7 @@ def explained(error: Exception, status: int | None) -> ItemError:
 
     if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
         raise RunError(_TOO_MANY_FILES) from error
-    # Some of aiohttp's errors hold all that had come.
-    text = redacted(" ".join(str(error)[:_LONGEST_TEXT].split())) or type(error).__name__
-    if isinstance(error, aiohttp.ClientHttpProxyError):  # its text names the proxy, not the host
-        text = f"the proxy says HTTP {error.status} {redacted(error.message[:_LONGEST_TEXT])}"
+    text = _text(error)
     # A connection that broke after the answer began left the body cut off.
     broken = Cause.CONNECT if status is None else Cause.TRUNCATED
     causes: list[tuple[type[Exception] | tuple[type[Exception], ...], Cause]] = [

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from asyncv2d.types import Cause, UserError
 from asyncv2d_stages.fetch._hosts.dns import HostLookup, UnresolvedError, resolver
+from asyncv2d_stages.fetch._http.head_first import protocol
 
 if TYPE_CHECKING:
     import aiohttp
@@ -115,6 +118,10 @@ class _InOrder:
 
     aiohttp would take what came meanwhile for the answer to the next request.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._factory = partial(protocol(), loop=asyncio.get_running_loop())
 
     async def _get(self, key: Any, traces: Any) -> Any:
         kept: Any = super()
