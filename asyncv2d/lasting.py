@@ -22,6 +22,8 @@ class Lasting(io.TextIOWrapper):
         """Write, unless the file is lost."""
         try:
             return super().write(text)
+        except BlockingIOError:  # who reads is slow, and not gone
+            return len(text)
         except OSError:
             self._lose()
             return len(text)
@@ -30,6 +32,8 @@ class Lasting(io.TextIOWrapper):
         """Write what is buffered, unless the file is lost."""
         try:
             super().flush()
+        except BlockingIOError:
+            return
         except OSError:
             self._lose()
 

@@ -387,6 +387,7 @@ class Server:
             return await self._ok(request)
         response = web.Response(status=302, headers={"Location": request.path_qs})
         response.set_cookie("seen", "yes")
+        response.headers.add("Set-Cookie", "odd=1; Max-Age")  # without the number
         return response
 
     async def _robots_txt(self, request: web.Request) -> web.StreamResponse:

@@ -28,3 +28,16 @@ def test_a_terminal_that_goes_away() -> None:
     stream.write("lost\n")
     assert not stream.isatty()
     stream.close()
+
+
+def test_a_reader_who_is_slow() -> None:
+    """Gets what is written once there is room again, if not all of it."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    stream = Lasting.of(os.fdopen(writing, "w"))
+    stream.write("much\n" * (1 << 16))
+    os.read(reading, 1 << 20)
+    stream.write("the last\n")
+    stream.close()
+    assert os.read(reading, 1 << 20).endswith(b"the last\n")
+    os.close(reading)

@@ -21,10 +21,10 @@ class Sftp:
     ``fault`` is what it does, once so many bytes of a file were read: hang or hang up. ``most`` is
     how many were open at a time; it hangs up on those above ``most_taken``, and on the next
     ``turns_away``, once it told them its ``goodbye``, if it has one. ``longest_read`` is how many
-    bytes it sends at a time, and ``gap`` where it says that the file ends though it does not.
-    ``size`` is what it says of a file without end, which it has instead of others. ``keys`` are
-    those that it was offered, of which it takes those ``known``. ``opens_folders`` as if they were
-    files.
+    bytes it sends at a time, ``sizes`` how many it was asked for, and ``gap`` where it says that
+    the file ends though it does not. ``size`` is what it says of a file without end, which it has
+    instead of others. ``keys`` are those that it was offered, of which it takes those ``known``.
+    ``opens_folders`` as if they were files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,6 +38,7 @@ class Sftp:
         self.turns_away = self.turned_away = 0
         self.goodbye: tuple[int, str] | None = None
         self.longest_read = 1 << 20
+        self.sizes: list[int] = []
         self.keys: list[bytes] = []
         self.known: list[bytes] = []
         self.size: int | None = None
@@ -107,6 +108,7 @@ class _Files(asyncssh.SFTPServer):
         self._is_faulty = False
 
     async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
+        self._sftp.sizes.append(size)
         fault, after = self._sftp.fault or ("", 0)
         if fault and offset >= after:
             self._is_faulty = True

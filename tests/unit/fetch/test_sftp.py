@@ -314,12 +314,13 @@ def _small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_reads_of_less_than_asked(
     downloads: Downloads, folder: Path, longest_read: int
 ) -> None:
-    """Are gone on with where they end."""
+    """Are gone on with where they end, and asked for as short as they are from then on."""
     async with serving(folder) as sftp:
         sftp.longest_read = longest_read
         got = await fetch(downloads, sftp.url("a%20b.mp4"))
         assert got.media["video"].read() == BODY
         got.close()
+    assert sftp.sizes.count(min(longest_read, 16 << 10)) > len(sftp.sizes) / 2
 
 
 @pytest.mark.usefixtures("_small_reads")

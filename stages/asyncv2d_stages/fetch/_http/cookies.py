@@ -72,15 +72,21 @@ class Cookies:
 
     def learn(self, url: str, headers: Iterable[str]) -> None:
         """Take the Set-Cookie headers of an answer."""
-        message = Message()
         for header in headers:
-            # Bytes that are no UTF-8 are kept in a way that a message would not take for text.
-            data = header.encode(errors="surrogateescape")
-            message.add_header("Set-Cookie", data.decode("latin-1"))
-        if message:
             if self._set is None:
                 self._set = CookieJar()
-            self._set.extract_cookies(cast(Any, _Answer(message)), _request(url))
+            _extract(self._set, url, header)
+
+
+def _extract(jar: CookieJar, url: str, header: str) -> None:
+    """Take one header: of several, one that Python trips over would cost all."""
+    message = Message()
+    # Bytes that are no UTF-8 are kept in a way that a message would not take for text.
+    data = header.encode(errors="surrogateescape")
+    message.add_header("Set-Cookie", data.decode("latin-1"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in which it says so, with a traceback
+        jar.extract_cookies(cast(Any, _Answer(message)), _request(url))
 
 
 def _as_sent(text: str) -> str:

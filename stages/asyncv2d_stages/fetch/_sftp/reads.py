@@ -10,6 +10,7 @@ import asyncssh
 
 _CHUNK = 256 << 10
 _MOST_AT_A_TIME = 16
+_LEAST = 4096  # bytes: a server that sends fewer is asked for one block after the other
 
 
 @dataclass(slots=True)
@@ -31,9 +32,16 @@ class Reads:
         blocks: list[Any] = await asyncio.gather(*reads)
         for number, block in enumerate(blocks, 1):
             if len(block) != self.block:
-                self.at_a_time = 1
+                self._learn(len(block))
                 return b"".join(blocks[:number])
         return b"".join(blocks)
+
+    def _learn(self, most: int) -> None:
+        """A server sent so many bytes of a block: of some that is the most that they send."""
+        if most < _LEAST:
+            self.at_a_time = 1
+        else:
+            self.block, self.at_a_time = most, min(_MOST_AT_A_TIME, _CHUNK // most)
 
 
 def reads(file: asyncssh.SFTPClientFile, longest: int) -> Reads:
