@@ -19,7 +19,7 @@ from anyio import to_thread
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._hosts.answers import Answers
-from asyncv2d_stages.fetch._hosts.loopback import or_loopback
+from asyncv2d_stages.fetch._hosts.loopback import asked_name
 from asyncv2d_stages.fetch._hosts.safety import Policy, forbidden, plain_address
 
 if TYPE_CHECKING:
@@ -190,11 +190,9 @@ def resolver(lookup: HostLookup) -> AbstractResolver:
 def _getaddrinfo(
     host: str, family: socket.AddressFamily
 ) -> Sequence[tuple[socket.AddressFamily, str]]:
-    def ask(name: str) -> Sequence[Any]:
-        return socket.getaddrinfo(name, None, family, socket.SOCK_STREAM)
-
     found: dict[tuple[socket.AddressFamily, str], None] = {}
-    for kind, _, _, _, address in or_loopback(ask, host):
+    name = asked_name(host)
+    for kind, _, _, _, address in socket.getaddrinfo(name, None, family, socket.SOCK_STREAM):
         text = str(address[0]).partition("%")[0]
         if plain_address(text) is not None:
             found[kind, text] = None

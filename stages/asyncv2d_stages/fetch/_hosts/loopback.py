@@ -1,24 +1,15 @@
-"""Names under ``localhost``: they mean this machine (RFC 6761), whether or not a resolver knows."""
+"""Names under ``localhost``, which are no resolver's business."""
 
 from __future__ import annotations
-
-import socket
-from collections.abc import Callable
-from typing import TypeVar
-
-T = TypeVar("T")
 
 _LOCALHOST = "localhost"
 
 
-def or_loopback(look_up: Callable[[str], T], host: str) -> T:
-    """What ``look_up`` finds; for a name under ``localhost`` that it does not know, this machine.
+def asked_name(host: str) -> str:
+    """The name to look up for ``host``: all names under ``localhost`` mean it (RFC 6761).
 
-    Browsers do so, too; the resolvers of many systems know ``localhost`` alone.
+    Browsers do so, too. Resolvers of most systems know ``localhost`` alone, and would ask others
+    for the rest.
     """
-    try:
-        return look_up(host)
-    except socket.gaierror:
-        if host == _LOCALHOST or not f".{host.rstrip('.').lower()}".endswith(f".{_LOCALHOST}"):
-            raise
-        return look_up(_LOCALHOST)
+    name = host.rstrip(".").lower()
+    return _LOCALHOST if f".{name}".endswith(f".{_LOCALHOST}") else host

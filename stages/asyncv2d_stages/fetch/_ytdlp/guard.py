@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from asyncv2d.types import ItemError
-from asyncv2d_stages.fetch._hosts.loopback import or_loopback
+from asyncv2d_stages.fetch._hosts.loopback import asked_name
 from asyncv2d_stages.fetch._hosts.safety import (
     Policy,
     PrivateAddresses,
@@ -72,7 +72,7 @@ def _looking_up(
             return look_up(host, *args, **settings)
         check(name)
         try:
-            found = or_loopback(lambda asked: look_up(asked, *args, **settings), name)
+            found = look_up(asked_name(name), *args, **settings)
         except UnicodeError as error:  # of a page's link with a name that is none
             raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
         if plain_address(name) is not None:
