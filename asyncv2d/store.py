@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -19,6 +20,7 @@ from asyncv2d.ports import WrittenFile
 from asyncv2d.remote_store import RemoteStore
 from asyncv2d.types import RunError, UserError
 
+_SYNCS = 16  # at a time: file systems write down together what is asked for together
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REVOKED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -151,9 +153,10 @@ class LocalStore:
                 _delete(self._folder / name)
 
     def _move(self, file: WrittenFile) -> None:
-        inside = list(file.path.rglob("*")) if file.path.is_dir() else []
-        for path in (*inside, file.path):
-            _sync(path)
+        if file.path.is_dir():
+            with ThreadPoolExecutor(_SYNCS) as pool:
+                list(pool.map(_sync, file.path.rglob("*")))
+        _sync(file.path)
         target = self._folder / file.name
         if target.is_dir() or file.path.is_dir():
             _delete(target)
