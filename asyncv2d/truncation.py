@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-from asyncv2d import gif
+from asyncv2d import gif, mp4_end
 
 _TS_PACKET = 188
 _TS_SYNC = b"\x47"
@@ -33,11 +33,6 @@ _MEDIA_MAGIC = {
     4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp"),
 }
 
-
-_BOXES = {
-    *_MEDIA_MAGIC[4],
-    *(b"sidx", b"ssix", b"mfra", b"uuid", b"udta", b"meta", b"prft", b"emsg", b"pdin", b"imda"),
-}
 _RIFF_MEDIA = (b"AVI ", b"WAVE")  # not WEBP, a picture
 _UNKNOWN_RIFF = (0, 0xFFFFFFFF)  # written where the length was not known, as into a pipe
 
@@ -64,7 +59,7 @@ def _is_mpeg_audio(head: bytes) -> bool:
 
 
 def is_truncated(file: BinaryIO) -> bool:
-    """Whether the file's own sizes reach past its end. False for formats that carry no sizes."""
+    """Whether parts of the file are missing, by its own sizes; False for formats without any."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(_TS_PACKET + 1)
@@ -74,6 +69,8 @@ def is_truncated(file: BinaryIO) -> bool:
         return _ps_is_cut(file, size)
     if head.startswith(gif.MAGIC):
         return gif.read_blocks(file, size).is_cut
+    if head[4:8] in _MEDIA_MAGIC[4]:
+        return mp4_end.is_cut(file, size)
     return _end(file, head, size) > size
 
 
@@ -88,26 +85,7 @@ def _end(file: BinaryIO, head: bytes, size: int) -> int:
     if head.startswith(b"RIFF") and len(head) >= 12:
         length = int.from_bytes(head[4:8], "little")
         return size if length in _UNKNOWN_RIFF else 8 + length
-    if head[4:8] in _MEDIA_MAGIC[4]:
-        return _mp4_end(file, size)
     return size
-
-
-def _mp4_end(file: BinaryIO, size: int) -> int:
-    """Where the last top-level box says it ends."""
-    position = 0
-    while position + 8 <= size:
-        file.seek(position)
-        header = file.read(16)
-        length = int.from_bytes(header[:4], "big")
-        if length == 1 and len(header) == 16:
-            length = int.from_bytes(header[8:16], "big")
-        if length == 0:  # "to the end of the file"
-            return size
-        if length < 8 or header[4:8] not in _BOXES:
-            return position  # padding, a tag, or damage: it says nothing of the file's length
-        position += length
-    return position
 
 
 def _flv_end(file: BinaryIO, size: int) -> int:

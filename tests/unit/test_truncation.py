@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from fractions import Fraction
 
+import av
 import pytest
 
 from asyncv2d.made_media import MadeVideo, scenes
@@ -50,6 +53,94 @@ def test_one_lost_byte_is_noticed(whole: bytes) -> None:
 def test_bytes_after_the_end_are_no_truncation(tail: bytes) -> None:
     """What other programs append says nothing of the file's length."""
     assert not is_truncated(io.BytesIO(VIDEOS["mp4"].data() + tail))
+
+
+_FRAGMENTED = MadeVideo(
+    scenes(2),
+    rate=Fraction(5),
+    keyframe_interval=2,
+    audio=None,
+    options=(("movflags", "frag_keyframe+empty_moov+default_base_moof"),),
+)
+
+
+def _boxes(data: bytes) -> list[bytes]:
+    """The outermost boxes of an MP4."""
+    boxes = []
+    while data:
+        length = int.from_bytes(data[:4], "big")
+        boxes.append(data[:length])
+        data = data[length:]
+    return boxes
+
+
+@pytest.fixture(scope="module")
+def segments() -> list[bytes]:
+    """A video in five fragments of two frames each; before them, what is said once of all."""
+    first, moov, *fragments = _boxes(_FRAGMENTED.data())
+    parts = [fragments[at] + fragments[at + 1] for at in range(0, 10, 2)]
+    return [first + moov, *parts, b"".join(fragments[10:])]
+
+
+def _frames(data: bytes) -> int:
+    """How many frames FFmpeg finds, whatever is missing."""
+    with av.open(io.BytesIO(data), "r") as container:
+        return sum(1 for packet in container.demux(video=0) if packet.size)
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "a web page": lambda _: b"<!doctype html><html>Please log in</html>",
+    "zeros": lambda part: bytes(len(part)),
+    "half of it": lambda part: part[: len(part) // 2],
+    "its description alone": lambda part: _boxes(part)[0],
+    "its description, then a page": lambda part: _boxes(part)[0] + b"<html>Please log in</html>",
+    "without its last bytes": lambda part: part[:-3],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_damaged_fragment_before_others(
+    segments: list[bytes], number: int, damage: Callable[[bytes], bytes]
+) -> None:
+    """Hides those that follow, which FFmpeg does not say, or cannot be decoded."""
+    parts = [*segments[:number], damage(segments[number]), *segments[number + 1 :]]
+    assert is_truncated(io.BytesIO(b"".join(parts)))
+
+
+@pytest.mark.parametrize("name", [name for name in DAMAGES if name not in ("a web page", "zeros")])
+def test_a_damaged_last_fragment(segments: list[bytes], name: str) -> None:
+    """Is noticed where it still can be told from what other programs append."""
+    assert is_truncated(io.BytesIO(b"".join([*segments[:5], DAMAGES[name](segments[5])])))
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        b"",
+        *(bytes([0, 0, 0, 12]) + name + b"abcd" for name in (b"free", b"sidx", b"emsg", b"VNDR")),
+    ],
+)
+@pytest.mark.parametrize("tail", [b"", b"\0" * 5, b"\0" * 5000, b"TAG of another program"])
+def test_a_whole_file_of_fragments(segments: list[bytes], between: bytes, tail: bytes) -> None:
+    """May have further boxes, also of its maker's own, and padding at its end."""
+    data = between.join(segments) + tail
+    assert _frames(data) == 10
+    assert not is_truncated(io.BytesIO(data))
+
+
+def test_data_before_its_description() -> None:
+    """A fragment's data may lie there, too, or behind the description of another one."""
+    description = b"moof\0\0\0\x08mfhd\0\0\0\x14trun\0\0\0\x01\0\0\0\x01"
+    data = b"\0\0\0\x0cmdatabcd"
+
+    def pointing(offset: int) -> bytes:
+        return b"\0\0\0\x24" + description + offset.to_bytes(4, "big", signed=True)
+
+    head = b"\0\0\0\x0cftypisom"
+    assert not is_truncated(io.BytesIO(head + (data + pointing(-4)) * 2))
+    assert not is_truncated(io.BytesIO(head + pointing(80) + pointing(44) + data))
+    assert is_truncated(io.BytesIO(head + pointing(44) + pointing(44) + data))
 
 
 def test_a_riff_of_unknown_length_is_not_truncated() -> None:
