@@ -25,6 +25,7 @@ from asyncv2d.media import AudioInfo, Probe, Size, VideoInfo
 from asyncv2d.truncation import is_truncated, looks_like_media
 from asyncv2d.types import Body, Cause, FileSlice, ItemError
 
+WHAT_IS_TRUNCATED = "the file ends before its own headers say it does, or has holes"
 # Playlists and other formats that name further files stay shut: URL lists come from strangers.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,ogg,asf,mxf,gif,ivf,nut,"
@@ -256,7 +257,7 @@ def _unreadable(head: bytes, truncated: bool, error: Exception) -> ItemError:
     if not looks_like_media(head):
         return ItemError(Cause.NOT_MEDIA, "no audio or video container is recognised in the file")
     if truncated:
-        return ItemError(Cause.TRUNCATED, "the file ends before its own headers say it does")
+        return ItemError(Cause.TRUNCATED, WHAT_IS_TRUNCATED)
     return ItemError(
         Cause.CORRUPT, f"the container cannot be read: {getattr(error, 'strerror', error)}"
     )

@@ -60,7 +60,11 @@ class Cause(StrEnum):
     TLS = "tls", False, "the host's certificate or TLS handshake was not acceptable"
     TIMEOUT = "timeout", True, "the answer did not begin in time, or took too long in total"
     STALLED = "stalled", True, "the body began, then no bytes came for the allowed time"
-    TRUNCATED = "truncated", True, "the file ends before its own headers or the server say it does"
+    TRUNCATED = (
+        "truncated",
+        True,
+        "the file ends before its own headers or the server say it does, or has holes",
+    )
     TOO_LARGE = "too_large", False, "the body is larger than is allowed, or than there is room for"
     NOT_MEDIA = "not_media", False, "what came is no audio or video file (a web page, text, JSON …)"
     EMPTY = "empty", False, "the body has no bytes"

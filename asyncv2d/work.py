@@ -23,7 +23,7 @@ from asyncv2d.media import Size, Span, VideoInfo, split
 from asyncv2d.mux import ClipFile
 from asyncv2d.picture import plays
 from asyncv2d.plan import PictureWork, Plan
-from asyncv2d.probe import Media, open_media
+from asyncv2d.probe import WHAT_IS_TRUNCATED, Media, open_media
 from asyncv2d.samples import Clip, SampleMaker
 from asyncv2d.spans import read_cuts, read_spans
 from asyncv2d.stills import StillTake
@@ -71,9 +71,7 @@ class _Work:
     def run(self) -> Processed:
         for media in (self._media, self._sound):
             if media.truncated:
-                media.damaged(
-                    ItemError(Cause.TRUNCATED, "the file ends before its own headers say it does")
-                )
+                media.damaged(ItemError(Cause.TRUNCATED, WHAT_IS_TRUNCATED))
         spans = self._given_spans()
         clipping = spans is not None or self._plan.cuts_are_clips
         work = self._picture_work(clipping=clipping)

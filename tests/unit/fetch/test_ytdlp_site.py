@@ -48,7 +48,7 @@ def _made(*size: int) -> MadeVideo:
     return MadeVideo(scenes(2, 1.5), (size[0], size[1]), rate=Fraction(10), keyframe_interval=10)
 
 
-_LOW, _HIGH = _made(160, 120), _made(320, 240)
+LOW, _HIGH = _made(160, 120), _made(320, 240)
 _ENGLISH = """WEBVTT
 
 1
@@ -73,7 +73,7 @@ _JSON_LD = {
 }
 
 
-def _segments(video: MadeVideo, file: Path, kind: str, options: dict[str, str]) -> None:
+def write_segments(video: MadeVideo, file: Path, kind: str, options: dict[str, str]) -> None:
     """Write ``video`` as a manifest and segments, without encoding it again."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -90,13 +90,13 @@ def _segments(video: MadeVideo, file: Path, kind: str, options: dict[str, str]) 
 
 
 def _make_files(folder: Path) -> None:
-    (folder / "made.mp4").write_bytes(_LOW.data())
+    (folder / "made.mp4").write_bytes(LOW.data())
     (folder / "en.vtt").write_text(_ENGLISH)
     (folder / "de.vtt").write_text(_GERMAN)
-    for name, video in {"low": _LOW, "high": _HIGH}.items():
+    for name, video in {"low": LOW, "high": _HIGH}.items():
         pattern = str(folder / "hls" / name / "part%d.ts")
         options = {"hls_time": "1", "hls_list_size": "0", "hls_segment_filename": pattern}
-        _segments(video, folder / "hls" / name / "list.m3u8", "hls", options)
+        write_segments(video, folder / "hls" / name / "list.m3u8", "hls", options)
     lines = ["#EXTM3U"]
     for name, size, rate in (("low", "160x120", 200_000), ("high", "320x240", 800_000)):
         codecs = 'CODECS="avc1.42c00a,mp4a.40.2"'
@@ -117,7 +117,7 @@ def _make_files(folder: Path) -> None:
     (folder / "hls" / "low" / "live.m3u8").write_text(playlist.replace("#EXT-X-ENDLIST", ""))
     for name, segments in {"many": 60_000, "endless": 1_000_000_000}.items():
         (folder / f"{name}.mpd").write_text(_manifest(segments))
-    _segments(_HIGH, folder / "dash" / "manifest.mpd", "dash", {"seg_duration": "1"})
+    write_segments(_HIGH, folder / "dash" / "manifest.mpd", "dash", {"seg_duration": "1"})
 
 
 def _in_ranges(folder: Path) -> str:
@@ -404,7 +404,7 @@ class TestForms:
         pages = ["video", "json-ld", "several"]
         for page, got in zip(pages, await outcomes(spool, list(map(site.url, pages))), strict=True):
             assert isinstance(got, Fetched), (page, got)
-            assert got.media["video"].read() == _LOW.data()
+            assert got.media["video"].read() == LOW.data()
             assert got.info["http_status"] == 200
             assert "yt_meta_dict" not in got.info
             assert (got.attempts, site.hits[page]) == (1, 1)
@@ -501,8 +501,8 @@ class TestPieces:
         folder.mkdir()
         form = Form("video", url, {}, pieces={**pieces, **stretches})
         body = Path(fetch_pieces(form, url, str(folder), None))
-        assert body.read_bytes() == _LOW.data()
-        assert site.hits["made.mp4"] == len(_LOW.data()) // 10_000 + 1
+        assert body.read_bytes() == LOW.data()
+        assert site.hits["made.mp4"] == len(LOW.data()) // 10_000 + 1
         body.unlink()
         folder.rmdir()
 
@@ -814,7 +814,7 @@ class TestPublicPages:
     async def test_they_may_name_their_own(self, site: Site, spool: Spool) -> None:
         """As any other public address."""
         got = await fetched(spool, "http://films.example.com/video", proxy=site.address)
-        assert got.media["video"].read() == _LOW.data()
+        assert got.media["video"].read() == LOW.data()
         got.close()
 
 

@@ -17,6 +17,7 @@ from asyncv2d_stages.fetch._ytdlp.causes import refused
 from asyncv2d_stages.fetch._ytdlp.claims import is_manifest
 from asyncv2d_stages.fetch._ytdlp.instead import instead
 from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
+from asyncv2d_stages.fetch._ytdlp.segments import Segment
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
@@ -30,6 +31,7 @@ class Answers:
 
     ``agent`` is the name by which servers may ask to leave files out; None: they are taken anyway.
     ``failure`` is the last request's that failed; of some yt-dlp keeps no more than their text.
+    ``takes_segments``: what is read piece by piece is a segment, and must look like one.
     ``needs_ranges``: segments are stretches of files, and a server must not send these whole.
     """
 
@@ -44,6 +46,7 @@ class Answers:
         self._is_media = False
         self.failure: Exception | None = None
         self._most = _LARGEST_PAGE
+        self.takes_segments = False
         self.needs_ranges = False
 
     @contextmanager
@@ -55,6 +58,7 @@ class Answers:
         self._row, self._login = extract_basic_auth(url)
         self._is_media = media
         self.failure = None
+        self.takes_segments = False
         self.needs_ranges = False
         self._most = _LARGEST_PIECE if media else _LARGEST_PAGE
         follow = _taking_no_login(RedirectHandler.redirect_request)
@@ -90,8 +94,18 @@ class Answers:
                 self._watch(page)
             raise
         self._judge(request, answer)
-        self._watch(answer)
+        self._watch(answer, self._segment(request, answer))
         return answer
+
+    def _segment(self, request: Any, answer: Any) -> Segment | None:
+        """What is to be checked when the answer is read."""
+        from yt_dlp.networking.exceptions import RequestError
+
+        try:
+            return Segment(request, answer) if self.takes_segments else None
+        except RequestError as error:
+            self.failure = error
+            raise
 
     def _judge(self, request: Any, answer: Any) -> None:
         """Raises ItemError where the answer may not be taken, or is one to something else."""
@@ -114,16 +128,24 @@ class Answers:
             answer.close()
             raise ItemError(Cause.OPTED_OUT, f"the server says X-Robots-Tag: {rule}")
 
-    def _watch(self, answer: Any) -> None:
-        answer.read = partial(self._read, answer, answer.read)
+    def _watch(self, answer: Any, segment: Segment | None = None) -> None:
+        answer.read = partial(self._read, answer, answer.read, segment)
 
-    def _read(self, answer: Any, read: Callable[[int], bytes], amount: int | None = None) -> bytes:
+    def _read(
+        self,
+        answer: Any,
+        read: Callable[[int], bytes],
+        segment: Segment | None,
+        amount: int | None = None,
+    ) -> bytes:
         from yt_dlp.networking.exceptions import RequestError
 
         try:
             data = read_whole(read, self._most) if amount is None else read(amount)
             if amount is None or len(data) < amount:
                 _check_end(answer, len(data))
+            if segment is not None and amount is not None:  # keys are read whole
+                segment.take(data, is_last=not data or (len(data) < amount and _fills(answer)))
         except (RequestError, OSError) as error:
             if (ours := refused(error)) is not None:
                 raise ours from None
@@ -171,6 +193,11 @@ def _check_end(answer: Any, size: int) -> None:
     missing = answer.fp.length if isinstance(answer.fp, HTTPResponse) else None
     if missing:
         raise IncompleteRead(partial=size, expected=missing)
+
+
+def _fills(answer: Any) -> bool:
+    """Whether less than was asked for comes at the end alone, as far as is known."""
+    return isinstance(answer.fp, HTTPResponse)
 
 
 def _server(url: str) -> tuple[str, str] | None:

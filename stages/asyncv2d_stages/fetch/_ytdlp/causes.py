@@ -12,6 +12,7 @@ from asyncv2d.types import Cause, ItemError, RunError
 from asyncv2d_stages.fetch._http.causes import of_status, retry_after
 from asyncv2d_stages.fetch._ytdlp.clean import clean_text
 from asyncv2d_stages.fetch._ytdlp.guard import RefusedError
+from asyncv2d_stages.fetch._ytdlp.segments import BadSegmentError
 
 # Where a site means more by a status than a server of files.
 _STATUS = {
@@ -149,7 +150,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _cause(chain: list[BaseException], text: str, status: int | None) -> Cause:
-    refused = next((item for item in chain if isinstance(item, RefusedError)), None)
+    ours = (RefusedError, BadSegmentError)
+    refused = next((item for item in chain if isinstance(item, ours)), None)
     if refused is not None:
         return refused.cause_of_row
     names = {type(item).__name__ for item in chain}

@@ -1,0 +1,222 @@
+"""The real yt-dlp, and servers that send something else in place of a video's segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from asyncv2d.budget import ByteBudget
+from asyncv2d.spool import Spool
+from asyncv2d.spool_folders import SpoolFolders
+from asyncv2d.types import Cause, Fetched, ItemError
+from asyncv2d_stages.fetch import _backoff
+from asyncv2d_stages.fetch._ytdlp.segment_end import End
+from asyncv2d_stages.fetch._ytdlp.segments import check_encryption
+from tests.unit.fetch.test_ytdlp_site import LOW, Site, frames, outcomes, write_segments
+
+pytestmark = pytest.mark.anyio
+
+_HOWS = ("page", "text", "zeros", "empty", "nothing", "part", "as-part", "typeless", "short")
+_KEY = b"0123456789abcdef"
+
+
+class FaultySite(Site):
+    """A site that sends files in the way that the first part of their path says.
+
+    With ``once`` before it, only the first time.
+    """
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.match_info["path"]
+        if path.startswith("short/") or (path.startswith("once/short/") and not self.hits[path]):
+            self.hits[path] += 1
+            return await self._send_half(request, path.removeprefix("once/"))
+        return await super()._answer(request)
+
+    async def _send_half(self, request: web.Request, path: str) -> web.StreamResponse:
+        """Send the first half of a file, whose size is not told, as if it were all."""
+        data = (self._folder / path.removeprefix("short/")).read_bytes()
+        assert request.transport is not None
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+        request.transport.write(head + data[: len(data) // 2 | 1])
+        request.transport.close()
+        return web.Response()
+
+    def _as_told(self, path: str) -> web.StreamResponse:
+        asked = path
+        if path.startswith("once/"):
+            path = path.removeprefix("once/")
+            if self.hits[asked] > 1:
+                path = path.partition("/")[2]
+        how, _, rest = path.partition("/")
+        if how not in _HOWS:
+            return super()._as_told(path)
+        return _sent(how, (self._folder / rest).read_bytes())
+
+
+def _sent(how: str, data: bytes) -> web.StreamResponse:
+    if how == "page":
+        page = "<!doctype html><html><body>Bitte melden Sie sich an: Köln</body></html>"
+        return web.Response(text=page, content_type="text/html")
+    if how == "nothing":
+        return web.Response(status=204)
+    if how in ("part", "as-part"):
+        stop = len(data) // 2 if how == "part" else len(data)
+        headers = {"Content-Range": f"bytes 0-{stop - 1}/{len(data)}"}
+        return web.Response(status=206, body=data[:stop], headers=headers)
+    kind = "text/html" if how == "typeless" else "video/mp2t"
+    body = {"text": b'{"error": "expired"}', "zeros": bytes(len(data)), "empty": b""}.get(how, data)
+    return web.Response(body=body, content_type=kind)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same video as HLS of two kinds, with one segment sent in each way."""
+    folder = tmp_path_factory.mktemp("site")
+    for kind, further in {
+        "ts": {},
+        "m4": {"hls_segment_type": "fmp4", "hls_fmp4_init_filename": "init.mp4"},
+    }.items():
+        end = "ts" if kind == "ts" else "m4s"
+        place = folder / "hls" / kind
+        pattern = str(place / f"part%d.{end}")
+        options = {"hls_time": "1", "hls_list_size": "0", "hls_segment_filename": pattern}
+        write_segments(LOW, place / "list.m3u8", "hls", {**options, **further})
+        text = (place / "list.m3u8").read_text()
+        for how in _HOWS:
+            for once in ("", "once/"):
+                changed = text.replace(f"part1.{end}", f"/{once}{how}/hls/{kind}/part1.{end}")
+                name = f"{once.replace('/', '-')}{how}.m3u8"
+                (place / name).write_text(changed)
+    text = (folder / "hls" / "ts" / "list.m3u8").read_text()
+    key = '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="key"\n#EXTINF'
+    (folder / "hls" / "ts" / "sample-aes.m3u8").write_text(text.replace("#EXTINF", key, 1))
+    _encrypt(folder / "hls" / "ts", text)
+    return folder
+
+
+def _encrypt(folder: Path, playlist: str) -> None:
+    from yt_dlp.aes import aes_cbc_encrypt_bytes
+
+    for number in range(playlist.count("#EXTINF")):
+        data = (folder / f"part{number}.ts").read_bytes()
+        cipher = aes_cbc_encrypt_bytes(data, _KEY, number.to_bytes(16, "big"))
+        (folder / f"cipher{number}.ts").write_bytes(cipher)
+    (folder / "key.txt").write_bytes(_KEY)
+    key = '#EXT-X-KEY:METHOD=AES-128,URI="key.txt"\n#EXTINF'
+    text = playlist.replace("#EXTINF", key, 1).replace("part", "cipher")
+    (folder / "aes.m3u8").write_text(text)
+
+
+@pytest.fixture
+def site(files: Path) -> Iterator[Site]:
+    """A site of its own for each test."""
+    site = FaultySite(files)
+    site.start()
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    """A spool in which nothing is left."""
+    folders = SpoolFolders(tmp_path, tmp_path, 1 << 30)
+    spool = Spool(folders, ByteBudget(1 << 30), ByteBudget(1 << 30))
+    yield spool
+    assert spool.budget.used == spool.disk.used == 0
+    assert not list(folders.large.iterdir())
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once."""
+    monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
+
+
+async def _all(site: Site, spool: Spool, paths: list[str], **settings: Any) -> dict[str, Any]:
+    got = await outcomes(spool, list(map(site.url, paths)), **settings)
+    return dict(zip(paths, got, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["ts", "m4"])
+async def test_what_is_no_segment(site: Site, spool: Spool, kind: str) -> None:
+    """Is not put together with the others: parts of the video would be missing."""
+    said = {
+        "page": "a web page (text/html)",
+        "text": "text",
+        "zeros": "zeros",
+        "empty": "no bytes",
+        "nothing": "no bytes",
+        "part": "only a part",
+        "short": "ends before its own sizes",
+    }
+    got = await _all(site, spool, [f"hls/{kind}/{how}.m3u8" for how in said])
+    for (path, error), words in zip(got.items(), said.values(), strict=True):
+        assert isinstance(error, ItemError), (path, error)
+        assert (path, error.cause) == (path, Cause.TRUNCATED)
+        assert words in error.detail, (path, error.detail)
+
+
+@pytest.mark.parametrize("kind", ["ts", "m4"])
+async def test_a_segment_that_is_one(site: Site, spool: Spool, kind: str) -> None:
+    """Is taken with whatever type it is sent, and where all of it is called a part."""
+    got = await _all(site, spool, [f"hls/{kind}/{how}.m3u8" for how in ("as-part", "typeless")])
+    for path, fetched in got.items():
+        assert isinstance(fetched, Fetched), (path, fetched)
+        assert frames(fetched) == list(range(35)), path
+        fetched.close()
+
+
+@pytest.mark.parametrize("kind", ["ts", "m4"])
+async def test_a_segment_that_comes_the_next_time(site: Site, spool: Spool, kind: str) -> None:
+    """Is asked for again, and the others are not."""
+    hows = [how for how in _HOWS if how not in ("as-part", "typeless")]
+    paths = [f"hls/{kind}/once-{how}.m3u8" for how in hows]
+    for path, fetched in (await _all(site, spool, paths, retries=1)).items():
+        assert isinstance(fetched, Fetched), (path, fetched)
+        assert frames(fetched) == list(range(35)), path
+        assert fetched.attempts == 1, path
+        fetched.close()
+
+
+async def test_a_cipher(site: Site, spool: Spool) -> None:
+    """Looks like nothing, and is taken; its key may be a text."""
+    (fetched,) = (await _all(site, spool, ["hls/ts/aes.m3u8"])).values()
+    assert isinstance(fetched, Fetched), fetched
+    assert frames(fetched) == list(range(35))
+    fetched.close()
+
+
+async def test_segments_that_cannot_be_decrypted(site: Site, spool: Spool) -> None:
+    """Are no form that can be downloaded, and no other program is asked for."""
+    (error,) = (await _all(site, spool, ["hls/ts/sample-aes.m3u8"])).values()
+    assert isinstance(error, ItemError), error
+    assert error.cause is Cause.NO_FORMAT
+    assert "SAMPLE-AES" in error.detail
+    check_encryption('#EXT-X-KEY:METHOD=AES-128,URI="key"\n#EXT-X-KEY:METHOD=NONE\n')
+
+
+@pytest.mark.parametrize("step", [1, 7, 100, 1 << 20])
+def test_the_end_of_boxes(step: int) -> None:
+    """Is known wherever the header of a box came, in whatever pieces a segment is read."""
+    long = (1).to_bytes(4, "big") + b"mdat" + (21).to_bytes(8, "big") + b"abcde"
+    data = b"\0\0\0\x08styp" + b"\0\0\0\x0cmoofabcd" + long
+    within = {*range(16, 20), *range(36, 41)}
+    for size in range(8, len(data) + 1):
+        end = End(data)
+        for at in range(0, size, step):
+            end.take(data[at : min(size, at + step)])
+        assert end.is_missing == (size in within), size
+
+
+@pytest.mark.parametrize("tail", [b"", bytes(3), bytes(50), b"of another program"])
+def test_what_follows_the_boxes(tail: bytes) -> None:
+    """Is not taken for one that was cut off; nor is a cipher, of which nothing is known."""
+    for data in (b"\0\0\0\x08styp" + tail, bytes(range(90)) + tail):
+        end = End(data)
+        end.take(data)
+        assert not end.is_missing
