@@ -68,10 +68,8 @@ class _Walk:
 
         Maybe it is the length of the last known box that is wrong, and they lie in it.
         """
-        what_is_said = self._description
-        if not self._has_fragments and what_is_said is not None:
-            self._has_fragments = b"mvex" in _content(self._file, what_is_said)
-        return self._has_fragments and _has_fragment(self._file, self._last_known + _HEADER)
+        has_fragments = self._has_fragments or _announces_fragments(self._file, self._description)
+        return has_fragments and _has_fragment(self._file, self._last_known + _HEADER)
 
 
 def is_cut(file: BinaryIO, size: int) -> bool:
