@@ -38,7 +38,10 @@ class YtArgs(Settings):
     ydl_opts: Mapping[str, Any] = Field(default_factory=dict)
     """Further options of yt-dlp by their names in Python: cookiefile, proxy, extractor_args …"""
     processes: int = Field(default=2, gt=0, le=64)
-    """Most yt-dlp processes of each loop; each takes about 100 MB."""
+    """Most yt-dlp processes of each loop, and of each site; each takes about 100 MB."""
+    slow_processes: int = Field(default=8, ge=0, le=64)
+    """Most further processes of each loop: one for each row that takes longer than 10 s, so that
+    other sites need not wait for it."""
     requests_per_hour: int | None = Field(default=300, gt=0)
     """Videos asked of one site in an hour by this machine; null: no limit. Pages of sites that
     yt-dlp has no special knowledge of do not count."""
@@ -47,7 +50,8 @@ class YtArgs(Settings):
     for a robot; doubles while that goes on, up to an hour. After four in a row, rows of the site
     fail at once until it answers again."""
     extract_timeout: float = Field(default=180, gt=0)
-    """Seconds that finding one video's formats and subtitles may take."""
+    """Seconds that finding one video's formats and subtitles may take; a row that takes longer gets
+    no further attempt."""
     recycle_after: int = Field(default=500, gt=0)
     """Videos after which a yt-dlp process is replaced."""
     process_memory: int = Field(default=500_000_000, gt=0)

@@ -38,6 +38,10 @@ _HARD_LIMIT = 3  # times what a process may take before it is replaced
 _NOT_INSTALLED = "videos of web pages need yt-dlp: pip install 'asyncv2d[ytdlp]'"
 
 
+class _SpentError(ItemError):
+    """All of ``extract_timeout`` went by, and would again."""
+
+
 class YtdlpFetcher(HttpFetcher):
     """Rows whose URL is a page that shows a video: video, sound, metadata and subtitles."""
 
@@ -64,6 +68,7 @@ class YtdlpFetcher(HttpFetcher):
             processes = await stack.enter_async_context(
                 open_processes(
                     args.processes,
+                    args.slow_processes,
                     args.recycle_after,
                     args.process_memory,
                     context.workers,
@@ -175,7 +180,7 @@ class _Pages:
         began = anyio.current_time()
         try:
             return await self._take_by_proxy(url, site, media)
-        except HostGivenUpError:
+        except (HostGivenUpError, _SpentError):
             raise
         except ItemError as error:
             objects = _objects(error)
@@ -202,7 +207,7 @@ class _Pages:
         """Find the video, and download what only yt-dlp can."""
         # Whatever waits for a host that keeps silent must not wait with a process in its hands.
         turns = self._hosts.turn(target(url).place)
-        async with turns as turn, self._processes.lend() as process:
+        async with turns as turn, self._processes.lend(site) as process:
             found = await self._find(process, url, turn)
             self._sites.answered(site)
             for form in found.forms:
@@ -253,7 +258,7 @@ class _Pages:
                 found = await process.workers.run(find, url, str(folder.path), timeout_s=limit)
             except TimeoutError:
                 detail = f"yt-dlp found nothing within extract_timeout ({limit:g} s)"
-                raise ItemError(Cause.TIMEOUT, detail) from None
+                raise _SpentError(Cause.TIMEOUT, detail) from None
             except ItemError as error:
                 process.memory = error.facts.pop("process_memory", process.memory)
                 raise

@@ -20,6 +20,7 @@ import anyio
 import av
 import pytest
 from aiohttp import web
+from anyio import to_thread
 from av.container import InputContainer
 
 from asyncv2d.budget import ByteBudget
@@ -33,6 +34,7 @@ from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row, RunError
 from asyncv2d_stages.fetch import _backoff, ytdlp
 from asyncv2d_stages.fetch._hosts import host as one_host
 from asyncv2d_stages.fetch._http import proxy
+from asyncv2d_stages.fetch._ytdlp import pool
 from asyncv2d_stages.fetch._ytdlp.choice import Choice, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp.worker import Form, fetch_pieces, prepare
@@ -168,6 +170,8 @@ class Site:
         self.opted_out: tuple[str, ...] = ()
         self.robots = ""
         self.forbids = ""  # whose rules they are; empty: everybody's
+        self.asked_to_wait = threading.Event()
+        self.no_longer_slow = asyncio.Event()
         self.login = ""
         self.needs_login = ""  # which host; empty: every one
         self.address = ""
@@ -186,6 +190,10 @@ class Site:
         self._wanted_port = port
         self._thread.start()
         assert self._started.wait(_DEADLINE_S)
+
+    def hurry(self) -> None:
+        """Send what is slow, too."""
+        self._loop.call_soon_threadsafe(self.no_longer_slow.set)
 
     def stop(self) -> None:
         """Drop all connections."""
@@ -224,13 +232,23 @@ class Site:
             return await self._go_on(request, path.removeprefix("endless/"))
         if path.startswith(("cut/", "broken/")):
             return await self._break_off(request, *path.split("/", 1))
-        if path == "silent":
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), _DEADLINE_S)
-        answer = self._stored(path)
+        answer = self._stored(await self._take_time(path))
         if path.endswith(self.opted_out):
             answer.headers["X-Robots-Tag"] = "noai"
         return answer
+
+    async def _take_time(self, path: str) -> str:
+        """The path of what to send, once it is time to."""
+        if path == "silent":
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _DEADLINE_S)
+        if not path.startswith("slow/"):
+            return path
+        _, _, path = path.split("/", 2)  # and a number
+        if not path.endswith(".m3u8"):
+            self.asked_to_wait.set()
+            await self.no_longer_slow.wait()
+        return path
 
     def _stored(self, path: str) -> web.StreamResponse:
         """A page or a file."""
@@ -381,6 +399,12 @@ def opened(got: Fetched, modality: Modality) -> Iterator[InputContainer]:
     """What came, to be decoded."""
     with got.media[modality].open() as file, av.open(file, "r") as container:
         yield container
+
+
+async def _read(fetch: Callable[[Row], Awaitable[Fetched]], url: str) -> None:
+    got = await fetch(Row(0, "0", url))
+    assert frames(got) == list(range(35))
+    got.close()
 
 
 def frames(got: Fetched, modality: Modality = "video") -> list[int]:
@@ -944,6 +968,35 @@ class TestProcesses:
         for one in got:
             assert isinstance(one, Fetched), one
             one.close()
+
+    @pytest.mark.parametrize("path", ["hls/low/list.m3u8", "video"])
+    async def test_slow_sites(
+        self, site: Site, spool: Spool, monkeypatch: pytest.MonkeyPatch, path: str
+    ) -> None:
+        """Neither hold up other sites nor get more processes, and are not cut off for that."""
+        monkeypatch.setattr(pool, "LONG_S", 0.01)
+        slow = [f"slow/{number}/{path}" for number in range(3)]
+        good = site.url("hls/low/list.m3u8").replace("127.0.0.1", "localhost")
+        fetcher = YtdlpFetcher.model_validate({"timeout": 50, "yt_args": {"processes": 1}})
+        with anyio.fail_after(_DEADLINE_S):
+            async with (
+                fetcher.open(equipped(FetchContext(spool, 4))) as fetch,
+                anyio.create_task_group() as tasks,
+            ):
+                for one in slow:
+                    tasks.start_soon(_read, fetch, site.url(one))
+                await to_thread.run_sync(site.asked_to_wait.wait, _DEADLINE_S)
+                await _read(fetch, good)
+                assert site.hits.keys() & slow == {slow[0]}
+                site.hurry()
+        assert site.hits.keys() >= set(slow)
+
+    async def test_pages_that_take_too_long(self, site: Site, spool: Spool) -> None:
+        """Take as long again, so there is no further attempt."""
+        args = {"extract_timeout": 0.3}
+        (error,) = await outcomes(spool, [site.url("silent")], retries=2, yt_args=args)
+        assert isinstance(error, ItemError)
+        assert (error.cause, error.attempts) == (Cause.TIMEOUT, 1)
 
     async def test_options_of_yt_dlp(self, site: Site, spool: Spool) -> None:
         """Count more than ours."""
