@@ -40,8 +40,8 @@ class YtArgs(Settings):
     processes: int = Field(default=2, gt=0, le=64)
     """Most yt-dlp processes of each loop, and of each site; each takes about 100 MB."""
     slow_processes: int = Field(default=8, ge=0, le=64)
-    """Most further processes of each loop: one for each row that takes longer than 10 s, so that
-    other sites need not wait for it."""
+    """Most further processes of each loop, as large: one for each row that takes longer than 5 s,
+    so that other sites need not wait for it."""
     requests_per_hour: int | None = Field(default=300, gt=0)
     """Videos asked of one site in an hour by this machine; null: no limit. Pages of sites that
     yt-dlp has no special knowledge of do not count."""

@@ -19,7 +19,7 @@ from asyncv2d.deadline import waiting
 from asyncv2d.ports import OpenWorkers, Workers
 from asyncv2d.types import ItemError, RunError
 
-LONG_S = 10.0
+LONG_S = 5.0
 """Seconds after which a row is one that takes long."""
 
 
