@@ -25,8 +25,26 @@ _LATE = _SECOND // 10  # packets of one stream are out of order by less
 _SOON = 10 * _SECOND  # what comes later than this is looked at
 _LONGEST_GAP = round(LONGEST_STILL * _SECOND)
 _LAG = 3 * _SECOND  # one stream is behind others by less
+_FLV_WRAP = 1 << 31  # ms: FLV's times have so many values
 _FEW = 4  # packets of a stream that show whether its clock stays where it jumped to
 _MANY = 300  # packets among which the other streams jump too
+
+
+def unwrapped(
+    coded: Iterable[Packet[Any]], start: int, restarts: set[int]
+) -> Iterator[Packet[Any]]:
+    """The packets of an FLV file that begins at ``start`` (ms), moved where its clock has wrapped.
+
+    Times before 0 are stored as those before the wrap; FFmpeg takes it for one of twice as much.
+    """
+    for packet in coded:
+        dts = start if packet.dts is None else packet.dts
+        moved = round((dts - start) / _FLV_WRAP) * _FLV_WRAP
+        if moved:
+            restarts.add(start)
+            packet.dts = dts - moved
+            packet.pts = None if packet.pts is None else packet.pts - moved
+        yield packet
 
 
 @dataclass(slots=True)

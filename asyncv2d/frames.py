@@ -82,7 +82,8 @@ def _timed(
     assert media.probe.video is not None
     clock = media.clock(stream)
     usual = float(1 / media.probe.video.rate)
-    time = -usual
+    first = 0.0 if media.first_picture is None else float(media.first_picture - media.origin)
+    time = first - usual
     for frame in frames:
         following = time + usual
         if frame.pts is None:

@@ -19,9 +19,10 @@ from av.video.stream import VideoStream
 
 from asyncv2d import gif
 from asyncv2d.clock import Clock
-from asyncv2d.continuity import FORMATS, Continuity
+from asyncv2d.continuity import FORMATS, Continuity, unwrapped
 from asyncv2d.headers import headers, is_known
 from asyncv2d.media import AudioInfo, Probe, Size, VideoInfo
+from asyncv2d.origin import first_picture, origin_of
 from asyncv2d.truncation import is_truncated, looks_like_media
 from asyncv2d.types import Body, Cause, FileSlice, ItemError
 
@@ -34,7 +35,6 @@ _FORMATS = (
 _STILL_BRANDS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1")
 _BEFORE_ALL = -(1 << 40)  # in a stream's own units: some streams begin before time 0
 _SNIFF_BYTES = 192
-_MOST_PRIMING = Fraction(-1)
 _UNKNOWN_RATE = Fraction(25)
 _UNKNOWN_TIME_BASE = Fraction(1, av.time_base)
 
@@ -53,6 +53,7 @@ class Media:
     The origin is taken off all times, so a recording whose first timestamp is far from zero starts
     at 0 here, as in a player. Where the clock starts anew later on, time goes on; ``restarts`` is
     not empty once such a place was read, and then places cannot be found by their time.
+    ``first_picture`` is its time by the file's clock where no stamp tells it.
     """
 
     body: Body
@@ -62,6 +63,7 @@ class Media:
     audio: AudioStream | None
     origin: Fraction
     truncated: bool
+    first_picture: Fraction | None = None
     keeps_damaged: bool = False
     counter: Counter = field(default_factory=Counter)
     damage: list[str] = field(default_factory=list)
@@ -135,7 +137,7 @@ def from_start(media: Media, stream: Stream | None) -> Iterator[InputContainer]:
     Passes must not overlap. Where the format can be rewound exactly the one open container is,
     since opening costs as much as decoding some frames; others are opened again.
     """
-    if stream is not None and _rewind(media.container, stream):
+    if media.first_picture is None and stream is not None and _rewind(media.container, stream):
         yield media.container
         return
     with _open(media.body, b"", media.truncated) as container:
@@ -187,6 +189,8 @@ def _in_time(
     media: Media, container: InputContainer, streams: Sequence[Stream]
 ) -> Iterator[Packet[Any]]:
     """The packets of these streams, in the file's order, with times that go on to its end."""
+    if container.format.name == "flv":
+        return unwrapped(_demuxed(container, streams), round(media.origin * 1000), media.restarts)
     if container.format.name not in FORMATS:
         return _demuxed(container, streams)
     leading = [stream.index for stream in (media.video, media.audio) if stream is not None]
@@ -272,17 +276,20 @@ def _media(body: Body, container: InputContainer, truncated: bool, keep: bool) -
         audio=None if audio is None else _audio_info(audio),
         document=headers(container, body.size),
     )
-    return Media(body, container, probe, video, audio, _origin(container), truncated, keep)
+    first = _untold_picture(container, video, probe)
+    origin = origin_of(container, video, first)
+    return Media(body, container, probe, video, audio, origin, truncated, first, keep)
 
 
-def _origin(container: InputContainer) -> Fraction:
-    """When the clock starts: at the first timestamp, but for what an encoder puts before time 0.
-
-    Transport streams have nothing there; their clock wraps, and then some of it seems to be.
-    """
-    start = Fraction(container.start_time or 0, av.time_base)
-    is_priming = _MOST_PRIMING < start < 0 and container.format.name != "mpegts"
-    return Fraction(0) if is_priming else start
+def _untold_picture(
+    container: InputContainer, video: VideoStream | None, probe: Probe
+) -> Fraction | None:
+    if video is None or probe.video is None or not container.format.name.startswith("matroska"):
+        return None
+    try:
+        return first_picture(_demuxed(container, [video]), probe.video.rate)
+    except av.FFmpegError:
+        return None  # the damage is met again where the packets are read
 
 
 def _main_video(container: InputContainer) -> VideoStream | None:
