@@ -161,19 +161,33 @@ def test_sound_alone_before_zero_moves_no_picture() -> None:
         assert media.origin == Fraction(-36, 100)
 
 
-def test_a_stream_without_times_is_not_read_for_its_first() -> None:
-    """Where packets have none at all, or only those of decoding, nothing is counted back."""
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_pictures_alone_are_all_shown(b_frames: int, run: Run) -> None:
+    """A Matroska file seems to begin at 0 then, but is read from before in each pass."""
+    data = matroska(start=-0.36, audio=None, b_frames=b_frames).data()
+    job: dict[str, Any] = {"CutDetection": {}, "Clipping": {"precision": "exact"}}
+    for start in (0, 1):
+        (sample,) = run(data, job, [[start, 9]]).samples
+        expected = [(number, number / RATE - start) for number in range(start * RATE, 75)]
+        assert np.allclose(pictures(sample), expected, atol=0.002)
 
-    def packets(count: int, dts: int | None) -> list[Packet[Any]]:
+
+def test_only_what_comes_before_zero_is_counted_back() -> None:
+    """Not where packets have no times at all, or only those of decoding, nor for later ones."""
+
+    def packets(count: int, dts: int | None, pts: int | None = None) -> list[Packet[Any]]:
         found: list[Packet[Any]] = [Packet(b"picture") for _ in range(count)]
         for packet in found:
-            packet.dts, packet.time_base = dts, Fraction(1, 1000)
+            packet.dts, packet.pts, packet.time_base = dts, pts, Fraction(1, 1000)
         return found
 
-    assert first_picture(packets(9, None), Fraction(RATE)) is None
+    rate = Fraction(RATE)
+    assert first_picture(packets(9, None), rate) is None
+    assert first_picture([*packets(3, None), *packets(9, 500, 500)], rate) is None
+    assert first_picture([*packets(3, None), *packets(9, 40, 40)], rate) == Fraction(-8, 100)
     rest = iter(packets(5000, None))
-    assert first_picture(rest, Fraction(RATE)) is None
+    assert first_picture(rest, rate) is None
     assert len(list(rest)) > 3000
     rest = iter(packets(9, 0))
-    assert first_picture(rest, Fraction(RATE)) is None
+    assert first_picture(rest, rate) is None
     assert len(list(rest)) == 8
