@@ -13,7 +13,7 @@ from asyncv2d.config import Config
 from asyncv2d.fetching import open_fetchers
 from asyncv2d.nursery_start import Begun
 from asyncv2d.overdraft import Overdraft
-from asyncv2d.pipeline import BUFFER, Pipeline, Stage
+from asyncv2d.pipeline import Pipeline, Stage
 from asyncv2d.plan import Plan
 from asyncv2d.ports import FetchContext, Pauses
 from asyncv2d.spool import Spool
@@ -23,7 +23,6 @@ from asyncv2d.types import INLINE_BYTES, Cause, Processed
 from asyncv2d.workers import WorkerPool, open_pool
 
 _DOWNLOAD_DEADLINE_FACTOR = 4
-_TAKEN_TOGETHER = 64  # outcomes: to be woken for each costs more than to write a small file
 _RESTART_S = 120.0  # for workers that have to be replaced meanwhile
 
 
@@ -84,7 +83,6 @@ async def open_engine(
             waiting=distribution.loop_downloads if plan.keeps_files else 0,
             timeout_s=distribution.worker_timeout * work.attempts + _RESTART_S,
             timeout_cause=Cause.WORKER_TIMEOUT,
-            buffer=_TAKEN_TOGETHER if plan.keeps_files else BUFFER,
         )
         yield Engine(Pipeline.of(fetch).then(subsample), budget, pool)
 

@@ -31,8 +31,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 Next = TypeVar("Next")
 
-BUFFER = 4
-"""Outcomes that may wait between two stages, unless they lie within a budget of their own."""
+_BUFFER = 4
 
 Operation = Callable[[In], Awaitable[Out]]
 _Receive = MemoryObjectReceiveStream[Any]
@@ -43,8 +42,7 @@ _Send = MemoryObjectSendStream[Any]
 class Stage(Generic[In, Out]):
     """One step: ``open`` gives the operation, of which ``concurrency`` work at a time.
 
-    ``waiting`` more may have begun that wait for something, such as their turn at a host, and
-    ``buffer`` may be done that the next stage has not taken.
+    ``waiting`` more may have begun that wait for something, such as their turn at a host.
 
     An operation that takes longer than ``timeout_s`` seconds, without its waits for a turn, is
     cancelled, and its row fails with ``timeout_cause``.
@@ -56,7 +54,6 @@ class Stage(Generic[In, Out]):
     timeout_s: float
     timeout_cause: Cause = Cause.TIMEOUT
     waiting: int = 0
-    buffer: int = BUFFER
 
 
 @dataclass(slots=True)
@@ -95,9 +92,11 @@ class Pipeline(Generic[Out]):
         *,
         drain: anyio.Event | None = None,
         leaves_queue: bool = False,
+        ahead: int = _BUFFER,
     ) -> AsyncIterator[MemoryObjectReceiveStream[Outcome[Out]]]:
         """Send ``rows`` through; the stream gives their outcomes in the order they are done.
 
+        So many may be done ``ahead`` of whoever takes them.
         When ``drain`` is set, no further row is taken, and the stream ends once those in hand are
         done; with ``leaves_queue``, those that only wait for their turn are left undone, and give
         no outcome. Leaving the context early cancels everything, and closes what nobody received.
@@ -106,12 +105,13 @@ class Pipeline(Generic[Out]):
         queue, drain = Queue(), drain or anyio.Event()
         try:
             async with anyio.create_task_group() as tasks:
-                send, receive = anyio.create_memory_object_stream[Any](BUFFER)
+                send, receive = anyio.create_memory_object_stream[Any](_BUFFER)
                 tasks.start_soon(_feed, rows, send, drain)
                 if leaves_queue:
                     tasks.start_soon(_when, drain, queue.close)
                 for stage, meter in zip(self.stages, self.meters, strict=True):
-                    send, following = anyio.create_memory_object_stream[Any](stage.buffer)
+                    size = ahead if stage is self.stages[-1] else _BUFFER
+                    send, following = anyio.create_memory_object_stream[Any](size)
                     between.append(following.clone())
                     tasks.start_soon(_run_stage, stage, meter, queue, receive, send)
                     receive = following

@@ -38,7 +38,8 @@ _MOST_OPEN_SHARDS = 32
 _HELD_ROWS = 32_000  # whose ledger lines are kept, in shards that wait for their last row
 _READ_BATCH = 500
 _THREADS = 3  # one each to read, to write and to publish
-_TAKE_BATCH = 64
+_TAKE_BATCH = 64  # to be woken for each costs more than to write a small file
+_AHEAD = 4  # of what workers made, which lies in no budget
 _LONGEST_URL = 1 << 15  # no server takes one of that length, and to look through it takes long
 _CUT = 1000
 _LONGEST_KEY = 200  # bytes; file systems take 255
@@ -83,7 +84,10 @@ class ShardRun:
                 watching.start_soon(_cancel_after_drain, drain, limit, watching.cancel_scope)
                 # What came on stdin would not come again.
                 run = self._engine.pipeline.run(
-                    source(self), drain=drain, leaves_queue=not self._site.job.reads_stdin
+                    source(self),
+                    drain=drain,
+                    leaves_queue=not self._site.job.reads_stdin,
+                    ahead=_TAKE_BATCH if self._site.job.plan.keeps_files else _AHEAD,
                 )
                 async with run as outcomes:
                     async for outcome in outcomes:
