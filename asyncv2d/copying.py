@@ -18,8 +18,8 @@ from asyncv2d.clips import SOON
 from asyncv2d.encode import Receipt
 from asyncv2d.index import PacketIndex
 from asyncv2d.media import SAME_MOMENT, Clipper, Span
-from asyncv2d.nal_units import keyframe_test
 from asyncv2d.picture import Picture, PictureFile, add_copied, restamp
+from asyncv2d.picture_types import keyframe_test, padding_test, trusts_marks
 from asyncv2d.probe import Media, from_start, packets
 from asyncv2d.types import Cause, ItemError
 
@@ -27,13 +27,15 @@ _MOST_BEYOND = 0.05  # seconds that the end of a span may lack to that of the vi
 Copied = tuple[Picture, Receipt]
 
 
-def can_copy(media: Media) -> bool:
+def can_copy(media: Media, index: PacketIndex) -> bool:
     """Whether MP4 takes the picture as it is; else a clip has to be encoded anew."""
     if media.video is None or media.probe.video is None:
         return False
     if media.video.codec_context.has_b_frames and media.stamps_decoding:
         return False  # it has no presentation times, which B-frames need
-    return media.probe.video.codec in _mp4_codecs()
+    if index.keyframes.all() and not trusts_marks(media.video):
+        return False  # files mark all packets where they know no better
+    return index.can_be_copied and media.probe.video.codec in _mp4_codecs()
 
 
 @cache
@@ -178,9 +180,13 @@ def _first_keyframe(index: PacketIndex, span: Span) -> float:
 def _packets_of(
     media: Media, source: InputContainer, stream: VideoStream, span: Span
 ) -> Iterator[Packet[Any]]:
-    """What is shown in ``span``, from its first keyframe on."""
+    """What is shown in ``span``, from its first keyframe on.
+
+    A packet that is nothing but padding is a damage, as it is to a decoder; MP4 cannot hold it.
+    """
     clock, begun = media.clock(stream), False
-    is_keyframe, stamps_decoding = keyframe_test(stream), media.stamps_decoding
+    is_keyframe, is_padding = keyframe_test(stream), padding_test(stream)
+    stamps_decoding = media.stamps_decoding
     for packet in packets(media, source, stream):
         if stamps_decoding:
             packet.pts = packet.dts  # what has no B-frames is shown at once
@@ -189,6 +195,10 @@ def _packets_of(
         start = clock.time(packet.pts)
         if start >= span.end - SAME_MOMENT:
             return  # what is decoded after it but shown before it needs it
-        if start >= span.start - SAME_MOMENT and (begun or is_keyframe(packet)):
+        packet.is_keyframe = is_keyframe(packet)  # the copy is to say it right
+        if start >= span.start - SAME_MOMENT and (begun or packet.is_keyframe):
             begun = True
+            if is_padding(packet):
+                media.damaged(ItemError(media.harm, "a packet of the video holds no picture"))
+                return
             yield packet

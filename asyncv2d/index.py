@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asyncv2d.clock import LONGEST_STILL, Clock
-from asyncv2d.nal_units import keyframe_test
+from asyncv2d.picture_types import b_frame_test, keyframe_test
 from asyncv2d.probe import Media, from_start, packets
 
 # Codecs of which every packet holds one frame and a decoder can be told to leave out a frame that
@@ -44,6 +44,7 @@ class PacketIndex:
     last one ends. ``lead_in`` is the time of a keyframe that an edit list hides, and that the first
     frames that are shown cannot do without. ``is_timed``: all packets have times of their own.
     ``is_seamless``: an edit list hides none between those that are shown.
+    ``has_untimed_b_frames``: it is only known when packets are decoded, and they may hold B-frames.
     """
 
     times: NDArray[np.float64]
@@ -53,11 +54,13 @@ class PacketIndex:
     lead_in: float | None = None
     is_timed: bool = True
     is_seamless: bool = True
+    has_untimed_b_frames: bool = False
 
     @property
     def can_be_copied(self) -> bool:
         """Whether a stretch of packets shows what the video shows then, and can begin somewhere."""
-        return self.is_timed and self.is_seamless and bool(self.keyframes.any())
+        is_told = self.is_timed and not self.has_untimed_b_frames
+        return is_told and self.is_seamless and bool(self.keyframes.any())
 
     @cached_property
     def shown(self) -> NDArray[np.float64]:
@@ -92,7 +95,8 @@ def read_index(media: Media) -> PacketIndex:
     chosen = media.video or media.audio
     if chosen is None or chosen.time_base is None:
         return PacketIndex(np.empty(0), np.empty(0, np.bool_), np.empty(0, np.int64), 0.0)
-    clock, is_keyframe = media.clock(chosen), keyframe_test(chosen)
+    clock, has_b_frames = media.clock(chosen), False
+    is_keyframe, is_b_frame = keyframe_test(chosen), b_frame_test(chosen)
     rows: list[tuple[float, float, float]] = []
     hidden: list[bool] = []
     keys: list[bool] = []
@@ -107,6 +111,7 @@ def read_index(media: Media) -> PacketIndex:
             hidden.append(packet.is_discard)
             if media.stamps_decoding and packet.dts is not None:
                 turns.append(packet.dts)
+                has_b_frames = has_b_frames or is_b_frame(packet)
             shown_at, decoded_at = _seconds(clock, packet.pts), _seconds(clock, packet.dts)
             rows.append((shown_at, decoded_at, clock.length(packet.duration)))
     stamps, decoding, lengths = np.array(rows, np.float64).reshape(-1, 3).T
@@ -123,6 +128,7 @@ def read_index(media: Media) -> PacketIndex:
         lead_in=_lead_in(stamps, ~np.isnan(shown), keyframes),
         is_timed=not np.isnan(stamps).any(),
         is_seamless=not _hides_between(away, shown),
+        has_untimed_b_frames=has_b_frames,
     )
 
 

@@ -1,15 +1,8 @@
-"""What packets of H.264 are made of: units, each with its kind in its first byte.
-
-And where decoding can begin, which files say wrongly of MPEG-4 part 2 too.
-"""
+"""What packets of H.264 and HEVC are made of: units, each with its kind in its first byte."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
-from av.packet import Packet
-from av.stream import Stream
+from collections.abc import Iterator
 
 SEI = 6
 _IDR_SLICE = 5  # of a picture that no later one looks back beyond
@@ -17,7 +10,10 @@ _SLICES = range(1, _IDR_SLICE + 1)
 _KIND = 0x1F
 _START = b"\0\0\1"
 _RECOVERY_POINT = 6
-_PICTURE = b"\0\0\1\xb6"  # of MPEG-4 part 2; the first two bits after it are 0 if it refers to none
+_SLICE_HEADERS = (1, 2, _IDR_SLICE)  # slices that begin with what they are
+_B_SLICE, _SLICE_TYPES = 1, 5
+_HEVC_SLICES = 32  # all kinds below it
+_HEVC_KEYFRAMES = range(16, 24)  # BLA, IDR and CRA pictures
 
 
 def kind(unit: bytes) -> int:
@@ -31,6 +27,16 @@ def size_length(setup: bytes | None) -> int:
     0: units come after start codes, and their size is not said.
     """
     return (setup[4] & 3) + 1 if setup and len(setup) > 4 and setup[0] == 1 else 0
+
+
+def hevc_size_length(setup: bytes | None) -> int:
+    """The same for HEVC."""
+    return (setup[21] & 3) + 1 if setup and len(setup) > 21 and setup[0] == 1 else 0
+
+
+def has_unit(packet: bytes) -> bool:
+    """Whether a packet of units after start codes holds one; else it is padding."""
+    return 0 <= packet.find(_START) < len(packet) - len(_START)
 
 
 def units(packet: bytes, length: int) -> Iterator[bytes]:
@@ -54,27 +60,6 @@ def _started(packet: bytes) -> Iterator[bytes]:
         begin = end
 
 
-def keyframe_test(stream: Stream) -> Callable[[Packet[Any]], bool]:
-    """Tells the packets of ``stream`` that decoding can begin with.
-
-    Those that are marked as such, but for the recovery points of H.264 with intra refresh: from
-    there on pictures become right bit by bit only. Of MPEG-4 part 2 an MP4 file without a table
-    marks all.
-    """
-    codec = stream.codec_context.codec.canonical_name
-    if codec == "mpeg4":
-        return lambda packet: packet.is_keyframe and refers_to_nothing(bytes(packet))
-    if codec != "h264":
-        return lambda packet: packet.is_keyframe
-    length = size_length(stream.codec_context.extradata)
-    return lambda packet: packet.is_keyframe and can_begin_with(bytes(packet), length)
-
-
-def refers_to_nothing(packet: bytes) -> bool:
-    """Whether the first picture in a packet of MPEG-4 part 2 stands alone, as far as it says."""
-    return packet.partition(_PICTURE)[2][:1] < b"\x40"
-
-
 def can_begin_with(packet: bytes, length: int) -> bool:
     """Whether what is decoded from this packet on looks right at once, as far as it says.
 
@@ -86,6 +71,36 @@ def can_begin_with(packet: bytes, length: int) -> bool:
             return not is_late or kind(unit) == _IDR_SLICE
         is_late = is_late or (kind(unit) == SEI and _recovers_late(unit))
     return True
+
+
+def begins_with_hevc_keyframe(packet: bytes, length: int) -> bool:
+    """The same for HEVC. Pictures that are shown before a CRA picture may refer to others."""
+    kinds = (unit[0] >> 1 & 0x3F for unit in units(packet, length) if unit)
+    slices = (kind for kind in kinds if kind < _HEVC_SLICES)
+    return next(slices, _HEVC_KEYFRAMES[0]) in _HEVC_KEYFRAMES
+
+
+def has_b_slice(packet: bytes, length: int) -> bool:
+    """Whether a part of the picture in a packet of H.264 may refer to two others."""
+    return any(
+        kind(unit) in _SLICE_HEADERS and _slice_type(unit) == _B_SLICE
+        for unit in units(packet, length)
+    )
+
+
+def _slice_type(unit: bytes) -> int:
+    """The second number of a slice; the first one is its place."""
+    header = unit[1:16].replace(b"\0\0\3", b"\0\0")
+    bits = "".join(f"{byte:08b}" for byte in header)
+    _, position = _exp_golomb(bits, 0)
+    return _exp_golomb(bits, position)[0] % _SLICE_TYPES
+
+
+def _exp_golomb(bits: str, position: int) -> tuple[int, int]:
+    """A number in as many bits as there are zeros before it, and one, and where it ends."""
+    first = bits.find("1", position)
+    end = 2 * first - position + 1
+    return (int(bits[first:end], 2) - 1, end) if 0 <= first < end <= len(bits) else (0, len(bits))
 
 
 def _recovers_late(unit: bytes) -> bool:

@@ -140,7 +140,7 @@ class _Work:
         apart = self._sound is not media and plan.audio_format is None
         if work == "untouched" and (apart or self._task.assembled):
             work = "copied"  # into one file
-        if work == "copied" and not (can_copy(media) and self._index.can_be_copied):
+        if work == "copied" and not can_copy(media, self._index):
             return "encoded"
         return work
 

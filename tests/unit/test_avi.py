@@ -22,13 +22,14 @@ from asyncv2d.frames import shown_frames
 from asyncv2d.index import PacketIndex, read_index
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.probe import from_start, open_media
-from asyncv2d.types import Blob
+from asyncv2d.types import Blob, Cause, ItemError, Processed
 
 RATE = 25
 VOP_START = b"\0\0\1\xb6"
 I_VOP, B_VOP = 0, 2
 Seen = list[tuple[float, int, bool]]
 Change = Callable[[int, bytes], bytes | None]
+Run = Callable[..., Processed]
 made_avi = partial(MadeVideo, scenes(3), (160, 96), audio=None, container="avi")
 
 
@@ -140,3 +141,57 @@ def test_frames_that_were_left_out_leave_their_time(codec: str, b_frames: int) -
     assert [number for _, number, _ in found] == kept
     assert [time for time, _, _ in found] == pytest.approx(np.array(kept) / RATE)
     assert index.shown.tolist() == [time for time, _, _ in found]
+
+
+def joined(codec: str) -> tuple[bytes, bytes]:
+    """A file without B-frames, and one that begins like it and has some from a keyframe on."""
+    later: list[bytes] = []
+    with_packets(made_avi(codec=codec, b_frames=2).data(), lambda _, content: later.append(content))
+    begun = made_avi(codec=codec).data()
+    return begun, with_packets(begun, lambda n, content: content if n < 48 else later[n])
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "mpeg2video"])
+def test_b_frames_are_noticed_wherever_they_begin(codec: str) -> None:
+    """As where recordings were put behind each other; the beginning, which is probed, has none."""
+    for data, has_some in zip(joined(codec), (False, True), strict=True):
+        with open_media(Blob.of(data)) as media:
+            assert media.video is not None
+            assert media.video.codec_context.has_b_frames == (codec == "mpeg2video")
+            assert read_index(media).has_untimed_b_frames == has_some
+
+
+@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted", "exact"])
+def test_b_frames_that_begin_late_are_shown_at_their_time(precision: str, run: Run) -> None:
+    """They are not copied: that would show them when they are decoded."""
+    _, data = joined("libx264")
+    (sample,) = run(data, {"Clipping": {"precision": precision}}, [[1.6, 2.8]]).samples
+    receipt = sample.meta["receipt"]
+    start = receipt["asked" if receipt["precision"] == "exact" else "real"][0]
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        found = [
+            (start + (frame.time or 0), read_number(frame.to_ndarray(format="gray")))
+            for frame in container.decode(video=0)
+        ]
+    times, numbers = np.array(found).T
+    assert len(found) >= 20
+    assert times == pytest.approx(numbers / RATE, abs=0.002)
+
+
+@pytest.mark.parametrize("precision", ["low", "keyframe_adjusted", "exact"])
+def test_packets_of_padding_are_a_damage(precision: str, run: Run) -> None:
+    """To a copy as to a decoder: the row is corrupt, or has what comes before."""
+    data = with_packets(
+        made_avi().data(), lambda n, content: content if n not in range(40, 44) else bytes(50)
+    )
+    job = {"Clipping": {"precision": precision}}
+    with pytest.raises(ItemError) as caught:
+        run(data, job, [[0, 3]])
+    assert caught.value.cause == Cause.CORRUPT
+    (sample,) = run(data, job, [[0, 3]], keep_damaged=True).samples
+    with av.open(io.BytesIO(sample.parts["mp4"].read()), "r") as container:
+        found = [
+            read_number(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)
+        ]
+    assert found == list(range(40))
+    assert sample.meta["damage"]

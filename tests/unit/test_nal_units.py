@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from asyncv2d.nal_units import can_begin_with, refers_to_nothing, size_length, units
+from asyncv2d.nal_units import (
+    begins_with_hevc_keyframe,
+    can_begin_with,
+    has_b_slice,
+    has_unit,
+    hevc_size_length,
+    size_length,
+    units,
+)
 
 DELIMITER, SETUP, IDR, SLICE = b"\x09\xf0", b"\x67\x42", b"\x65\x88", b"\x41\x9a"
 NOTE = b"\x05\xff\x03" + bytes(255 + 3)  # a long message, with zeros that are not a start code
@@ -71,18 +79,65 @@ def test_the_setup_says_how_units_are_told_apart(setup: bytes | None, length: in
     assert size_length(setup) == length
 
 
+def test_the_setup_of_hevc_says_it_elsewhere() -> None:
+    """There it comes after what the video is."""
+    described = b"\1" + bytes(20)
+    assert hevc_size_length(described + b"\xfc") == 1
+    assert hevc_size_length(described + b"\xff") == 4
+    assert hevc_size_length(b"\0\0\0\1\x40" + bytes(20)) == 0
+    assert hevc_size_length(described) == hevc_size_length(None) == 0
+
+
+def hevc(kind: int, first: bool = True) -> bytes:
+    """A unit of HEVC."""
+    return bytes((kind << 1, 1, 0x80 * first, 0xAF))
+
+
+@pytest.mark.parametrize("length", [0, 1, 4])
 @pytest.mark.parametrize(
-    ("packet", "stands_alone"),
+    ("parts", "can_begin"),
     [
-        (b"\0\0\1\xb6\x10", True),
-        (b"\0\0\1\xb3\0\0\1\xb6\x3f", True),
-        (b"\0\0\1\xb6\x40", False),
-        (b"\0\0\1\xb6\x80\0\0\1\xb6\x10", False),
-        (b"\0\0\1\xb6", True),
-        (b"\0\0\x80\x02", True),
-        (b"", True),
+        *[([hevc(kind)], kind in range(16, 24)) for kind in range(32)],
+        ([hevc(35), hevc(32), hevc(33), hevc(34), hevc(39), hevc(19), hevc(1)], True),
+        ([hevc(35), hevc(32), hevc(33), hevc(34), hevc(39), hevc(1), hevc(19)], False),
+        ([b"", hevc(35)], True),
+        ([], True),
     ],
 )
-def test_pictures_of_mpeg_4_say_what_they_refer_to(packet: bytes, stands_alone: bool) -> None:
-    """The first one counts; what says nothing is believed to be what it is marked as."""
-    assert refers_to_nothing(packet) == stands_alone
+def test_hevc_begins_with_idr_cra_and_bla_pictures(
+    parts: list[bytes], can_begin: bool, length: int
+) -> None:
+    """The first slice counts; what has none is believed to be what it is marked as."""
+    assert begins_with_hevc_keyframe(packed(parts, length), length) == can_begin
+
+
+@pytest.mark.parametrize("length", [0, 4])
+@pytest.mark.parametrize(
+    ("parts", "has_one"),
+    [
+        ([b"\x41\x9a"], False),  # the first part of a picture (1), of kind 5 (00110)
+        ([b"\x01\x9e"], True),  # of kind 6 (00111)
+        ([b"\x01\xa8"], True),  # of kind 1 (010)
+        ([b"\x65\x88"], False),  # of kind 7 (0001000)
+        ([b"\x01\x04\x47\x80"], True),  # part 33 (00000100010), of kind 6
+        ([b"\x01\0\0\3\x02\0\0\0\0\x26\x80"], False),  # cut off within the second number
+        ([SETUP, DELIMITER, IDR, b"\x01\xa8"], True),
+        ([b"\x01"], False),
+        ([b"\x06\xa8"], False),
+        ([], False),
+    ],
+)
+def test_slices_say_whether_they_are_of_a_b_frame(
+    parts: list[bytes], has_one: bool, length: int
+) -> None:
+    """Their second number does, which begins anywhere in a byte."""
+    assert has_b_slice(packed(parts, length), length) == has_one
+
+
+@pytest.mark.parametrize(
+    ("packet", "has_one"),
+    [(bytes(50), False), (b"", False), (bytes(9) + b"\1", False), (b"\0\0\1\x09", True)],
+)
+def test_padding_is_no_unit(packet: bytes, has_one: bool) -> None:
+    """A unit is what comes after a start code."""
+    assert has_unit(packet) == has_one
