@@ -25,6 +25,7 @@ _PICTURE = b"\0\0\1\0"  # of MPEG-1 and 2; then a number of 10 bits, and the typ
 _I_PICTURE, _B_PICTURE = 1, 3
 _VOP = b"\0\0\1\xb6"  # a picture of MPEG-4 part 2; then its type in 2 bits
 _I_VOP, _B_VOP = 0, 2
+_HEAD = 4096  # bytes: where the first slice of a packet of H.264 begins; its end may be far
 
 
 def keyframe_test(stream: Stream) -> Callable[[Packet[Any]], bool]:
@@ -71,7 +72,7 @@ def b_frame_test(stream: Stream) -> Callable[[Packet[Any]], bool]:
     codec = stream.codec_context.codec
     if codec.canonical_name == "h264":
         length = size_length(stream.codec_context.extradata)
-        return lambda packet: has_b_slice(bytes(packet), length)
+        return lambda packet: has_b_slice(bytes(memoryview(packet)[:_HEAD]), length)
     if codec.canonical_name == "mpeg4":
         return lambda packet: _B_VOP in _vop_types(bytes(packet))
     if codec.canonical_name in _MPEG_1_2:
