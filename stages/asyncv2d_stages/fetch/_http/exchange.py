@@ -110,23 +110,25 @@ class Exchange:
         """
         transfer.status = None
         headers = self._headers(call, transfer)
-        head = asyncio.timeout(self._head_s)
         begin = asyncio.get_running_loop().time()
+        end = begin + self._settings.total_timeout - transfer.took_s
+        # Not asyncio's: that would end a wait for a thread which goes on writing the body.
+        limit = anyio.CancelScope(deadline=min(begin + self._head_s, end))
         turn.begin()
         try:
-            # Not asyncio's: that would end a wait for a thread which goes on writing the body.
-            with anyio.fail_after(self._settings.total_timeout - transfer.took_s):
+            with limit:
                 request = self._session.get(
                     call.target.as_yarl(), headers=headers, allow_redirects=False
                 )
-                async with head, request as response:
-                    head.reschedule(None)
+                async with request as response:
+                    limit.deadline = end
                     transfer.status = response.status
                     await self._proxy.answered(response.status, call.target, begin)
                     _hear(response, turn)
                     answer = await self._take(call, response, transfer)
                     turn.done()
                     return answer
+            raise TimeoutError
         except NoRoomError:
             turn.done()
             raise
@@ -140,7 +142,7 @@ class Exchange:
         except foreseen() as error:
             failure = explained(error, transfer.status)
             await self._proxy.hear(error, failure, begin)
-            if head.expired():
+            if limit.cancelled_caught and limit.deadline < end:
                 failure.detail = f"no answer began within {self._head_s:g} s"
             if failure.cause in SILENT and not is_nonsense(error):
                 turn.failed(failure, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -71,7 +71,7 @@ class Transfer:
     content_type: str = ""
     took_s: float = 0.0
     expected: int | None = None
-    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _stack: ExitStack = field(default_factory=ExitStack)
 
     async def __aenter__(self) -> Transfer:
         return self
@@ -109,7 +109,7 @@ class Transfer:
     async def drop(self) -> None:
         """Give up what came, with its room."""
         self.body, self.received, self.whole, self.version = None, 0, None, None
-        await self._stack.aclose()
+        self._stack.close()
 
     async def keep_if_resumable(self) -> None:
         """After a failure: hold on to what came only if the rest can be asked for."""
