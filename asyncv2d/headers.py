@@ -59,8 +59,7 @@ def _stream_document(stream: Stream) -> dict[str, Any]:
     known: dict[str, Any] = {"index": stream.index, "codec_type": stream.type}
     if isinstance(stream, VideoStream | AudioStream) and not is_known(stream):
         return known
-    if isinstance(stream, VideoStream | AudioStream):
-        context = stream.codec_context
+    if (context := getattr(stream, "codec_context", None)) is not None:  # data has none
         known |= {
             "codec_name": context.codec.canonical_name,
             "codec_long_name": context.codec.long_name,
@@ -75,9 +74,10 @@ def _stream_document(stream: Stream) -> dict[str, Any]:
     return _without_none(known | _timing_document(stream))
 
 
-def _codec_tag(stream: VideoStream | AudioStream) -> str | None:
+def _codec_tag(stream: Stream) -> str | None:
     try:
-        return stream.codec_tag
+        tag: str = stream.codec_tag
+        return tag
     except UnicodeDecodeError:  # a number, as in AVI and ASF; PyAV gives only those that are text
         return None
 

@@ -7,6 +7,7 @@ padding by what comes behind it.
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -20,7 +21,7 @@ BOXES = frozenset(
 _HEADER = 8
 _DATA = (b"mdat", b"imda")
 _RUN_HAS_OFFSET = 1
-_FIRST_INSIDE = b"mfhd"  # the first box in each fragment's description
+_FRAGMENT = re.compile(rb"moof.{4}mfhd", re.DOTALL)  # each description begins so
 _LARGEST_DESCRIPTION = 1 << 24
 _PIECE = 1 << 20
 
@@ -128,11 +129,7 @@ def _has_fragment(file: BinaryIO, start: int) -> bool:
     file.seek(start)
     before = b""
     while piece := file.read(_PIECE):
-        found = before + piece
-        at = found.find(_FIRST_INSIDE)
-        while at >= 0:
-            if found[at - 8 : at - 4] == b"moof":
-                return True
-            at = found.find(_FIRST_INSIDE, at + 1)
+        if _FRAGMENT.search(found := before + piece):
+            return True
         before = found[-11:]
     return False

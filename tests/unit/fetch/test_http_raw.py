@@ -125,6 +125,24 @@ async def test_a_head_that_does_not_fit_what_follows(downloads: Downloads, kind:
     assert "message=" not in error.detail
 
 
+@pytest.mark.parametrize("first", [1, 12, 40, 60])
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"])
+async def test_a_head_in_pieces(downloads: Downloads, first: int, before: bytes) -> None:
+    """Counts for itself as well, and so does one that comes before it."""
+    answered = before + head(Content_Length=len(BODY)) + BODY + b"more"
+
+    async def answer(_request: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(answered[:first])
+        await writer.drain()
+        for _ in range(50):  # so that it is read on its own
+            await anyio.lowlevel.checkpoint()
+        writer.write(answered[first:])
+
+    async with answering(answer) as base:
+        data, _ = await downloads.one(f"{base}/a.mp4", retries=0)
+    assert data == BODY
+
+
 RULES = b"User-agent: *\nDisallow: /closed\n"
 PACKED_RULES = {
     "a byte order mark": ({}, b"\xef\xbb\xbf" + RULES),

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 from aiohttp import web
+from yt_dlp.networking.exceptions import TransportError
 
 from asyncv2d.budget import ByteBudget
+from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.spool import Spool
 from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import Cause, Fetched, ItemError
 from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._ytdlp.segment_end import End
-from asyncv2d_stages.fetch._ytdlp.segments import check_encryption
+from asyncv2d_stages.fetch._ytdlp.segments import Expected, _check_start, check_encryption
 from tests.unit.fetch.test_ytdlp_site import LOW, Site, frames, outcomes, write_segments
 
 pytestmark = pytest.mark.anyio
 
 _HOWS = ("page", "text", "zeros", "empty", "nothing", "part", "as-part", "typeless", "short")
 _KEY = b"0123456789abcdef"
+_WEBM = MadeVideo(
+    scenes(2, 1.5),
+    rate=Fraction(10),
+    codec="libvpx-vp9",
+    audio=None,
+    container="webm",
+    keyframe_interval=10,
+)
 
 
 class FaultySite(Site):
@@ -96,7 +108,30 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="key"\n#EXTINF'
     (folder / "hls" / "ts" / "sample-aes.m3u8").write_text(text.replace("#EXTINF", key, 1))
     _encrypt(folder / "hls" / "ts", text)
+    _make_webm(folder / "webm")
+    (folder / "hls" / "ts" / "half1.ts").write_bytes(_half(folder / "hls" / "ts" / "part1.ts"))
+    (folder / "hls" / "ts" / "half.m3u8").write_text(text.replace("part1", "half1"))
     return folder
+
+
+def _make_webm(folder: Path) -> None:
+    """A video as DASH of WebM, as it should be and with another second segment."""
+    options = {"dash_segment_type": "webm", "seg_duration": "1"}
+    write_segments(_WEBM, folder / "good" / "list.mpd", "dash", options)
+    name = "chunk-stream0-00002.webm"
+    second = folder / "good" / name
+    for kind, data in {
+        "half": _half(second),
+        "page": "<html>Köln</html>".encode("latin-1"),
+        "picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+    }.items():
+        copytree(folder / "good", folder / kind)
+        (folder / kind / name).write_bytes(data)
+
+
+def _half(file: Path) -> bytes:
+    data = file.read_bytes()
+    return data[: len(data) // 2 | 1]
 
 
 def _encrypt(folder: Path, playlist: str) -> None:
@@ -198,6 +233,54 @@ async def test_segments_that_cannot_be_decrypted(site: Site, spool: Spool) -> No
     assert error.cause is Cause.NO_FORMAT
     assert "SAMPLE-AES" in error.detail
     check_encryption('#EXT-X-KEY:METHOD=AES-128,URI="key"\n#EXT-X-KEY:METHOD=NONE\n')
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("half", "ends before its own sizes"),
+        ("page", "none of WebM"),
+        ("picture", "none of WebM"),
+    ],
+)
+async def test_what_is_no_segment_of_webm(site: Site, spool: Spool, kind: str, said: str) -> None:
+    """Is missed as well, though a decoder goes on behind it."""
+    paths = [f"webm/{name}/list.mpd" for name in ("good", kind)]
+    good, error = (await _all(site, spool, paths)).values()
+    assert isinstance(good, Fetched), good
+    assert frames(good) == list(range(35))
+    good.close()
+    assert isinstance(error, ItemError), error
+    assert error.cause is Cause.TRUNCATED
+    assert said in error.detail
+
+
+async def test_a_segment_that_is_half_there(site: Site, spool: Spool) -> None:
+    """Is asked for as a whole again: its server has no more behind the half that came."""
+    (error,) = (await _all(site, spool, ["hls/ts/half.m3u8"])).values()
+    assert isinstance(error, ItemError), error
+    assert error.cause is Cause.TRUNCATED
+    assert "ends before its own sizes" in error.detail
+
+
+def test_a_page_in_another_encoding() -> None:
+    """Is no segment where its type says so, unless it may be a cipher."""
+    page = "<html>Köln</html>".encode("latin-1")
+    _check_start(page, "text/html", Expected("mp4", is_encrypted=True))
+    _check_start(page, "video/mp2t", Expected("mp4"))
+    with pytest.raises(TransportError, match="looks like no media"):
+        _check_start(page, "text/html", Expected("mp4"))
+
+
+def test_the_end_of_elements() -> None:
+    """Is known inside a cluster, whose blocks are not looked at."""
+    data = MadeVideo(scenes(1), codec="libvpx-vp9", audio=None, container="webm").data()
+    cluster = data.index(b"\x1f\x43\xb6\x75")
+    for size, is_missing in {len(data): False, cluster: False, cluster + 100: True}.items():
+        end = End(data)
+        for at in range(0, size, 9):
+            end.take(data[at : min(size, at + 9)])
+        assert end.is_missing == is_missing, size
 
 
 @pytest.mark.parametrize("step", [1, 7, 100, 1 << 20])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
+import av
 import numpy as np
 
 from asyncv2d.made_media import MadeVideo, scenes
@@ -40,3 +42,24 @@ def test_a_picture_says_how_it_is_stored(run: Run) -> None:
     assert picture["level"] >= 10
     assert picture["disposition"]["default"] == 1
     assert picture["disposition"]["attached_pic"] == 0
+
+
+def test_subtitles_are_named(two_scenes_file: bytes, run: Run) -> None:
+    """As pictures and sound are, though nothing here decodes them."""
+    text = io.BytesIO(b"1\n00:00:00,000 --> 00:00:01,000\nHello\n")
+    file = io.BytesIO()
+    with (
+        av.open(io.BytesIO(two_scenes_file), "r") as video,
+        av.open(text, "r", format="srt") as words,
+        av.open(file, "w", format="matroska") as output,
+    ):
+        sources = [(video, video.streams.video[0]), (words, words.streams[0])]
+        copies = [output.add_stream_from_template(stream) for _, stream in sources]
+        for (container, stream), copy in zip(sources, copies, strict=True):
+            for packet in container.demux(stream):
+                if packet.dts is not None:
+                    packet.stream = copy
+                    output.mux(packet)
+    (sample,) = run(file.getvalue(), {"FFProbe": {}}).samples
+    names = [stream.get("codec_name") for stream in sample.meta["video_metadata"]["streams"]]
+    assert names == ["h264", "subrip"]

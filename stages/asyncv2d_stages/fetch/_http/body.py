@@ -65,7 +65,7 @@ def check_start(start: bytes, kind: str) -> None:
     The type decides where these tell nothing.
     """
     start = start[:_HEAD]  # a whole body may have come at once
-    if kind in _HTML_TYPES and not _looks_like_media(start):
+    if kind in _HTML_TYPES and not looks_like_media(start):
         raise not_media(f"the server sent {kind}, a web page", is_page=True)
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     bare = text.partition(b"?>")[2].lstrip() if text.startswith(b"<?xml") else text
@@ -78,7 +78,7 @@ def check_start(start: bytes, kind: str) -> None:
             raise not_media(f"the body is {what}")
     if text.startswith(b"<?xml"):
         raise not_media("the body is XML")
-    if kind.startswith(_TEXTUAL) and not _looks_like_media(start):
+    if kind.startswith(_TEXTUAL) and not looks_like_media(start):
         raise not_media(f"the server sent {kind}, and that is what the body looks like")
 
 
@@ -88,7 +88,8 @@ def not_media(detail: str, *, is_page: bool = False) -> ItemError:
     return ItemError(Cause.NOT_MEDIA, detail, **facts)
 
 
-def _looks_like_media(start: bytes) -> bool:
+def looks_like_media(start: bytes) -> bool:
+    """Whether it begins as some format of media does."""
     is_ts = start[:1] == b"G" and start[_TS_PACKET : _TS_PACKET + 1] in (b"G", b"")
     return start[4:8] in _BOXES or start.startswith(_MEDIA_MARKS) or is_ts
 

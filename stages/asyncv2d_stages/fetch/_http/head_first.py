@@ -6,6 +6,7 @@ none), it drops all that came at once: of a small file, the whole answer.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
 
 _END = b"\r\n\r\n"
+_INTERIM = re.compile(rb"HTTP/1\.\d 1")  # the answer itself is yet to come
+_LONGEST = 1 << 18
 
 
 @cache
@@ -21,21 +24,28 @@ def protocol() -> type[ResponseHandler]:
     from aiohttp.client_proto import ResponseHandler
 
     class _HeadFirst(ResponseHandler):
-        _has_begun = False
+        _head: bytes | None = b""  # what came of it so far; None once it is complete
 
         def set_response_params(self, **params: Any) -> None:
             """A request is to be sent."""
-            self._has_begun = False
+            self._head = b""
             super().set_response_params(**params)
 
         def data_received(self, data: bytes) -> None:
-            """The first of it is the answer's head, and mostly all of that."""
-            if not self._has_begun:
-                self._has_begun = True
-                head = data.find(_END) + len(_END)
-                if len(_END) <= head < len(data):
-                    super().data_received(data[:head])
-                    data = data[head:]
-            super().data_received(data)
+            """The head is told from what follows it, in whatever pieces it comes."""
+            while data and self._head is not None:
+                head, data = self._split(self._head, data)
+                super().data_received(head)
+            if data:
+                super().data_received(data)
+
+        def _split(self, before: bytes, data: bytes) -> tuple[bytes, bytes]:
+            head = before + data
+            end = head.find(_END) + len(_END)
+            if end < len(_END):
+                self._head = head if len(head) < _LONGEST else None
+                return data, b""
+            self._head = b"" if _INTERIM.match(head) else None
+            return data[: end - len(before)], data[end - len(before) :]
 
     return _HeadFirst

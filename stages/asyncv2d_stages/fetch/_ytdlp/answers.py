@@ -17,7 +17,7 @@ from asyncv2d_stages.fetch._ytdlp.causes import refused
 from asyncv2d_stages.fetch._ytdlp.claims import is_manifest
 from asyncv2d_stages.fetch._ytdlp.instead import instead
 from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
-from asyncv2d_stages.fetch._ytdlp.segments import Segment
+from asyncv2d_stages.fetch._ytdlp.segments import Expected, Segment, is_bad_segment
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
@@ -31,7 +31,7 @@ class Answers:
 
     ``agent`` is the name by which servers may ask to leave files out; None: they are taken anyway.
     ``failure`` is the last request's that failed; of some yt-dlp keeps no more than their text.
-    ``takes_segments``: what is read piece by piece is a segment, and must look like one.
+    ``segments``: what is read piece by piece is one of these, and must look like one.
     ``needs_ranges``: segments are stretches of files, and a server must not send these whole.
     """
 
@@ -46,8 +46,9 @@ class Answers:
         self._is_media = False
         self.failure: Exception | None = None
         self._most = _LARGEST_PAGE
-        self.takes_segments = False
+        self.segments: Expected | None = None
         self.needs_ranges = False
+        self._to_be_whole = set[str]()  # what is bad so far may not be gone on with
 
     @contextmanager
     def looked_at(self, url: str, *, media: bool) -> Iterator[None]:
@@ -58,8 +59,9 @@ class Answers:
         self._row, self._login = extract_basic_auth(url)
         self._is_media = media
         self.failure = None
-        self.takes_segments = False
+        self.segments = None
         self.needs_ranges = False
+        self._to_be_whole.clear()
         self._most = _LARGEST_PIECE if media else _LARGEST_PAGE
         follow = _taking_no_login(RedirectHandler.redirect_request)
         with (
@@ -84,6 +86,8 @@ class Answers:
             request.headers.setdefault("Authorization", login)
         if self._robots is not None:
             self._robots.check(request.url)
+        if request.url in self._to_be_whole and not self.needs_ranges:
+            request.headers.pop("Range", None)
         try:
             answer = self._urlopen(request)
         except RequestError as error:
@@ -102,7 +106,7 @@ class Answers:
         from yt_dlp.networking.exceptions import RequestError
 
         try:
-            return Segment(request, answer) if self.takes_segments else None
+            return Segment(request, answer, self.segments) if self.segments else None
         except RequestError as error:
             self.failure = error
             raise
@@ -150,6 +154,8 @@ class Answers:
             if (ours := refused(error)) is not None:
                 raise ours from None
             self.failure = error
+            if segment is not None and is_bad_segment(error):
+                self._to_be_whole.add(segment.url)
             vars(error)["broke_off"] = True  # tells it from an answer that did not begin
             raise
         return data

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import codecs
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._ytdlp.segment_end import End
+from asyncv2d_stages.fetch._http.body import looks_like_media
+from asyncv2d_stages.fetch._ytdlp.segment_end import End, is_webm
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
 _CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\f\r")
+_TEXTUAL = ("text/", "application/json", "application/xml", "application/xhtml")
+_WEBM = "webm"
 _ENCRYPTED = re.compile(r"#EXT-X-KEY:METHOD=(?!NONE|AES-128)([\w-]+)")
 
 
@@ -21,11 +25,21 @@ class BadSegmentError(Exception):
     cause_of_row = Cause.TRUNCATED
 
 
-class Segment:
-    """An answer while it is read."""
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is known of segments beforehand: the file's extension, and whether they are ciphers."""
 
-    def __init__(self, request: Any, answer: Any) -> None:
+    extension: str
+    is_encrypted: bool = False
+
+
+class Segment:
+    """An answer while it is read; ``url`` is what was asked for."""
+
+    def __init__(self, request: Any, answer: Any, expected: Expected) -> None:
         """Refuse a part of what was asked for whole."""
+        self.url: str = request.url
+        self._expected = expected
         is_asked_for_part = "Range" in request.headers
         if _is_part(answer) and not is_asked_for_part:
             answer.close()
@@ -40,20 +54,31 @@ class Segment:
         if not self._is_whole:
             return
         if self._end is None:
-            _check_start(data, self._kind)
+            _check_start(data, self._kind, self._expected)
             self._end = End(data)
         self._end.take(data)
         if is_last and self._end.is_missing:
             raise _bad("a segment ends before its own sizes say it does")
 
 
-def _check_start(data: bytes, kind: str) -> None:
+def _check_start(data: bytes, kind: str, expected: Expected) -> None:
     if not data:
         raise _bad("a segment has no bytes")
     if not any(data):
         raise _bad("a segment holds zeros and no media")
     if _is_text(data):
         raise _bad(f"a segment is text or a web page ({kind or 'of no type'})")
+    if expected.is_encrypted or is_webm(data):
+        return
+    if expected.extension == _WEBM:
+        raise _bad("a segment is none of WebM, as the others are")
+    if kind.startswith(_TEXTUAL) and not looks_like_media(data):
+        raise _bad(f"a segment is {kind}, and looks like no media")
+
+
+def is_encrypted(playlist: str) -> bool:
+    """Whether an HLS playlist has segments that are to be decrypted."""
+    return "METHOD=AES-128" in playlist
 
 
 def check_encryption(playlist: str) -> None:
@@ -68,6 +93,11 @@ def _bad(detail: str) -> Exception:
 
     error: Exception = TransportError(detail, cause=BadSegmentError(detail))
     return error
+
+
+def is_bad_segment(error: BaseException) -> bool:
+    """Whether an error of yt-dlp's says that a segment is none."""
+    return isinstance(getattr(error, "cause", None), BadSegmentError)
 
 
 def _is_part(answer: Any) -> bool:

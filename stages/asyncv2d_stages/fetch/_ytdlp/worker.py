@@ -17,7 +17,7 @@ from asyncv2d_stages.fetch._hosts.safety import is_local
 from asyncv2d_stages.fetch._ytdlp.choice import has_picture, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp.metadata import metadata, packed
-from asyncv2d_stages.fetch._ytdlp.segments import check_encryption
+from asyncv2d_stages.fetch._ytdlp.segments import Expected, check_encryption, is_encrypted
 
 _UNFINISHED = ("is_live", "is_upcoming")
 _LARGEST_PLAYLIST = 50_000_000
@@ -100,7 +100,7 @@ def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
         pieces = _complete(kept.ydl, form.pieces)
         playlist = pieces.get("hls_media_playlist_data", "")
         check_encryption(playlist)
-        kept.answers.takes_segments = True
+        kept.answers.segments = Expected(str(pieces.get("ext")), is_encrypted(playlist))
         kept.answers.needs_ranges = _BYTE_RANGE in playlist
         try:
             done, _ = kept.ydl.dl(str(path), pieces)
