@@ -37,7 +37,7 @@ _FAST: Mapping[str, Mapping[str, str]] = {
     "libx264": {"preset": "ultrafast", "threads": "1"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none:pools=1"},
     "mpeg4": {"sc_threshold": "1000000000"},  # keyframes at their interval only
-    "libvpx": {"deadline": "realtime", "cpu-used": "8"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "-8"},  # 8 would be: as there is time
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "threads": "1"},
 }
 

@@ -233,6 +233,8 @@ async def test_segments_that_cannot_be_decrypted(site: Site, spool: Spool) -> No
     assert error.cause is Cause.NO_FORMAT
     assert "SAMPLE-AES" in error.detail
     check_encryption('#EXT-X-KEY:METHOD=AES-128,URI="key"\n#EXT-X-KEY:METHOD=NONE\n')
+    with pytest.raises(ItemError, match="SAMPLE-AES-CTR"):
+        check_encryption('#EXT-X-KEY:URI="key",METHOD=SAMPLE-AES-CTR\n')
 
 
 @pytest.mark.parametrize(

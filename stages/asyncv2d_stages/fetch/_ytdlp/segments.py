@@ -15,7 +15,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
 _CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\f\r")
 _TEXTUAL = ("text/", "application/json", "application/xml", "application/xhtml")
 _WEBM = "webm"
-_ENCRYPTED = re.compile(r"#EXT-X-KEY:METHOD=(?!NONE|AES-128)([\w-]+)")
+_ENCRYPTED = re.compile(r"#EXT-X-KEY:(?:[^\n]*,)?METHOD=(?!NONE|AES-128)([\w-]+)")
 
 
 class BadSegmentError(Exception):
