@@ -44,14 +44,20 @@ def head(status: str = "200 OK", **headers: object) -> bytes:
 
 
 async def test_an_answer_that_nobody_asked_for(downloads: Downloads) -> None:
-    """Is not taken for the one to the next request: its connection is left."""
+    """Is not taken for the one to the next request: its connection is left, and so are others.
+
+    The next time it might come a moment later, when the next request is out already.
+    """
     asked: list[str] = []
+    connections: list[int] = []
     said_more = anyio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(0)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
+                connections[-1] += 1
                 body = b"\0\0\0\x10ftyp" + asked[-1].encode().ljust(8)
                 writer.write(head(Content_Length=len(body)) + body)
                 await writer.drain()
@@ -66,7 +72,7 @@ async def test_an_answer_that_nobody_asked_for(downloads: Downloads) -> None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with downloads.client(retries=0) as client:
-            for path in ("/1.mp4", "/2.mp4"):
+            for path in ("/1.mp4", "/2.mp4", "/3.mp4"):
                 blob, _ = await client.download(base + path)
                 assert path.encode() in blob.read()
                 blob.close()
@@ -74,7 +80,8 @@ async def test_an_answer_that_nobody_asked_for(downloads: Downloads) -> None:
                 await said_more.wait()
                 for _ in range(50):  # so that it is read before the next request
                     await anyio.lowlevel.checkpoint()
-    assert asked == ["/1.mp4", "/2.mp4"]
+    assert asked == ["/1.mp4", "/2.mp4", "/3.mp4"]
+    assert connections == [1, 1, 1]
 
 
 async def test_an_answer_that_becomes_nonsense(downloads: Downloads) -> None:

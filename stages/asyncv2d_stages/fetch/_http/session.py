@@ -116,20 +116,28 @@ def _connector(settings: HttpFetcher, lookup: HostLookup) -> aiohttp.BaseConnect
 class _InOrder:
     """Of a connector: leaves connections on which a server said more than it was asked.
 
-    aiohttp would take what came meanwhile for the answer to the next request.
+    aiohttp would take what came meanwhile for the answer to the next request. Where that happened
+    once, it may come too late to be seen, so such a server's connections are not used again.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._factory = partial(protocol(), loop=asyncio.get_running_loop())
+        self._say_more = set[Any]()
 
     async def _get(self, key: Any, traces: Any) -> Any:
         kept: Any = super()
         while (connection := await kept._get(key, traces)) is not None:
             if not connection.protocol.should_close:
                 return connection
+            self._say_more.add(key)
             connection.close()
         return None
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        used: Any = super()
+        should_close = should_close or key in self._say_more
+        used._release(key, protocol, should_close=should_close)
 
 
 def _in_order(kind: type[Any]) -> Any:
