@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from asyncv2d.lasting import Lasting
@@ -34,7 +35,7 @@ def _fork_nursery() -> Begun | None:
     # What both need is made once, before the fork. It stays: to look through it for garbage takes
     # a tenth of the time that it takes to import it, and the same again when the program ends.
     gc.disable()
-    import asyncv2d.run  # noqa: F401 — imported for the fork
+    import_module("asyncv2d.run")
     from asyncv2d.job import prepare
     from asyncv2d.nursery_start import LOOP, fork
 

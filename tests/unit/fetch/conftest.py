@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,16 @@ class Downloads:
 def downloads(tmp_path: Path) -> Downloads:
     """Short ways to download."""
     return Downloads(tmp_path)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    """A spool to which all is given back in the end."""
+    folders = SpoolFolders(tmp_path, tmp_path, 1 << 30)
+    spool = Spool(folders, ByteBudget(1 << 30), ByteBudget(1 << 30))
+    yield spool
+    assert spool.budget.used == spool.disk.used == 0
+    assert not list(folders.large.iterdir())
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from anyio import to_thread
 
 from asyncv2d.ports import FetchContext
 from asyncv2d.types import Cause, Fetched, ItemError, Row
-from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._remote_causes import explaining
 from asyncv2d_stages.fetch.remote import RemoteFetcher
 
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 BODY = os.urandom(3_000_000)
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once."""
-    monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ from asyncssh.sftp import SFTPServerHandler
 
 from asyncv2d.ports import FetchContext
 from asyncv2d.types import Cause, Fetched, Row
-from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._hosts import host
 from asyncv2d_stages.fetch.remote import RemoteFetcher
 from tests.unit.fetch.sftp_server import Sftp, serving
@@ -28,12 +27,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 BODY = os.urandom(1_500_000)
 SMALL = BODY[:50_000]
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once."""
-    monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
 
 
 @pytest.fixture

@@ -12,12 +12,9 @@ import pytest
 from aiohttp import web
 from yt_dlp.networking.exceptions import TransportError
 
-from asyncv2d.budget import ByteBudget
 from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.spool import Spool
-from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import Cause, Fetched, ItemError
-from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._ytdlp.segment_end import End
 from asyncv2d_stages.fetch._ytdlp.segments import Expected, _check_start, check_encryption
 from tests.unit.fetch.test_ytdlp_site import LOW, Site, frames, outcomes, write_segments
@@ -154,22 +151,6 @@ def site(files: Path) -> Iterator[Site]:
     site.start()
     yield site
     site.stop()
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    """A spool in which nothing is left."""
-    folders = SpoolFolders(tmp_path, tmp_path, 1 << 30)
-    spool = Spool(folders, ByteBudget(1 << 30), ByteBudget(1 << 30))
-    yield spool
-    assert spool.budget.used == spool.disk.used == 0
-    assert not list(folders.large.iterdir())
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once."""
-    monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
 
 
 async def _all(site: Site, spool: Spool, paths: list[str], **settings: Any) -> dict[str, Any]:

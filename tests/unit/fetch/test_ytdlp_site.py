@@ -29,9 +29,8 @@ from asyncv2d.fetching import equipped, open_fetchers
 from asyncv2d.made_media import MadeVideo, read_number, scenes
 from asyncv2d.ports import FetchContext
 from asyncv2d.spool import Spool
-from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row, RunError
-from asyncv2d_stages.fetch import _backoff, ytdlp
+from asyncv2d_stages.fetch import ytdlp
 from asyncv2d_stages.fetch._hosts import host as one_host
 from asyncv2d_stages.fetch._http import proxy
 from asyncv2d_stages.fetch._ytdlp import pool
@@ -347,28 +346,6 @@ def site(files: Path) -> Iterator[Site]:
     site.start()
     yield site
     site.stop()
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """A spool that shows what is left in it."""
-    return Spool(
-        SpoolFolders(tmp_path, tmp_path, 1 << 30), ByteBudget(1 << 30), ByteBudget(1 << 30)
-    )
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(spool: Spool) -> Iterator[None]:
-    """Every test gives everything back."""
-    yield
-    assert spool.budget.used == spool.disk.used == 0
-    assert not list(spool.folders.large.iterdir())
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once."""
-    monkeypatch.setattr(_backoff, "FIRST_S", 0.0)
 
 
 async def outcomes(spool: Spool, urls: list[str], **settings: Any) -> list[Fetched | ItemError]:

@@ -78,7 +78,7 @@ def check_start(start: bytes, kind: str) -> None:
             raise not_media(f"the body is {what}")
     if text.startswith(b"<?xml"):
         raise not_media("the body is XML")
-    if kind.startswith(_TEXTUAL) and not looks_like_media(start):
+    if is_textual(kind) and not looks_like_media(start):
         raise not_media(f"the server sent {kind}, and that is what the body looks like")
 
 
@@ -86,6 +86,11 @@ def not_media(detail: str, *, is_page: bool = False) -> ItemError:
     """The error of a body that is something else; a page may be one that shows a video."""
     facts = {"is_page": True} if is_page else {}
     return ItemError(Cause.NOT_MEDIA, detail, **facts)
+
+
+def is_textual(kind: str) -> bool:
+    """Whether a Content-Type is that of a page or another text."""
+    return kind.startswith(_TEXTUAL) or kind in _HTML_TYPES
 
 
 def looks_like_media(start: bytes) -> bool:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncv2d.types import Cause, ItemError
-from asyncv2d_stages.fetch._http.body import looks_like_media
+from asyncv2d_stages.fetch._http.body import is_textual, looks_like_media
 from asyncv2d_stages.fetch._ytdlp.segment_end import End, is_webm
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
 _CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\f\r")
-_TEXTUAL = ("text/", "application/json", "application/xml", "application/xhtml")
 _WEBM = "webm"
 _ENCRYPTED = re.compile(r"#EXT-X-KEY:(?:[^\n]*,)?METHOD=(?!NONE|AES-128)([\w-]+)")
 
@@ -72,7 +71,7 @@ def _check_start(data: bytes, kind: str, expected: Expected) -> None:
         return
     if expected.extension == _WEBM:
         raise _bad("a segment is none of WebM, as the others are")
-    if kind.startswith(_TEXTUAL) and not looks_like_media(data):
+    if is_textual(kind) and not looks_like_media(data):
         raise _bad(f"a segment is {kind}, and looks like no media")
 
 
