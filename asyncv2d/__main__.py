@@ -36,10 +36,13 @@ def _fork_nursery() -> Begun | None:
     # a tenth of the time that it takes to import it, and the same again when the program ends.
     gc.disable()
     import_module("asyncv2d.run")
+    import anyio
+
     from asyncv2d.job import prepare
     from asyncv2d.nursery_start import LOOP, fork
 
     prepare()
+    anyio.run(anyio.sleep, 0)  # imports what event loops need
     gc.freeze()
     gc.enable()
     try:

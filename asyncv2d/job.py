@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -11,13 +12,13 @@ from typing import Any, Literal, cast
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from asyncv2d import config as configuration
-from asyncv2d.codecs import check_formats
-from asyncv2d.config import Config
+from asyncv2d.codecs import Encoder, check_formats
+from asyncv2d.config import Config, Reading, Storage
 from asyncv2d.inputs import STDIN, find_inputs
 from asyncv2d.plan import Plan
 from asyncv2d.ports import Reader, Settings, StreamWriter, Writer
 from asyncv2d.problems import of_validation
-from asyncv2d.registry import did_you_mean, load, names
+from asyncv2d.registry import KINDS, did_you_mean, load, names
 from asyncv2d.types import Cause, UserError
 
 STDOUT = "-"
@@ -243,9 +244,12 @@ class Job(Settings):
 
 
 def prepare() -> None:
-    """Build now what checks jobs: forks of this process need not each do so."""
-    Job.model_rebuild()
-    Config.model_rebuild()
+    """Build and find now what all jobs need: forks of this process need not each do so."""
+    for model in (Encoder, Storage, Reading, Config, Job):
+        model.model_rebuild()
+    with suppress(UserError):  # an incomplete installation, of which the job will tell
+        for kind in KINDS:
+            names(kind)
 
 
 def make_job(arguments: Mapping[str, Any], config: Any, overrides: Sequence[str] = ()) -> Job:

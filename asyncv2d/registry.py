@@ -14,12 +14,13 @@ import pkgutil
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Literal
+from typing import Literal, get_args
 
 from asyncv2d.ports import Settings
 from asyncv2d.types import UserError
 
 Kind = Literal["read", "fetch", "write", "subsample"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 GROUP = "asyncv2d.stages"
 
 
@@ -70,13 +71,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def _modules(kind: Kind) -> dict[str, str]:
     return {
         module.rpartition(".")[2]: module
-        for package in _packages()
+        for package in _packages(GROUP)
         for module in _public_modules(f"{package}.{kind}")
     }
 
 
-def _packages() -> list[str]:
-    found = sorted({point.value for point in entry_points(group=GROUP)})
+@cache  # looking through all that is installed takes as long as importing some of it
+def _packages(group: str) -> list[str]:
+    found = sorted({point.value for point in entry_points(group=group)})
     if not found:
         raise UserError("asyncv2d is not installed completely: no stages found; reinstall it")
     return found

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import yaml
-
 from asyncv2d.media import Span
 from asyncv2d.types import Cause, ItemError
 
@@ -16,9 +14,6 @@ _PAIR = 2
 _SAME_RATE = 1e-3  # 29.97 may stand for 30000/1001
 _DIGITS = 6  # of a second: sums of decimal fractions are off by less, and frames are longer
 _CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9}(?:[.,]\d+)?)", re.ASCII)
-# Lists and strings only: ``1:30`` must not be read as a number in base 60. The C parser is much
-# faster, but not part of every build of PyYAML.
-_Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 def read_spans(value: Any) -> list[Span]:
@@ -45,8 +40,13 @@ def _with_lists(text: str) -> str:
 
 def parsed(text: str) -> Any:
     """Lists, mappings and strings from YAML or JSON text. Raises ItemError (bad_clips)."""
+    import yaml  # most jobs have no such text
+
+    # Lists and strings only: ``1:30`` must not be read as a number in base 60. The C parser is much
+    # faster, but not part of every build of PyYAML.
+    loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, loader)
     except (yaml.YAMLError, RecursionError):
         raise _bad(text) from None
 

@@ -50,8 +50,7 @@ def test_two_classes_in_a_file() -> None:
     assert registry._stage_class(module, members) is members[0]
 
 
-def test_an_incomplete_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_installation() -> None:
     """Without any stages the program says what to do."""
-    monkeypatch.setattr(registry, "GROUP", "asyncv2d.no_such_group")
     with pytest.raises(UserError, match="not installed completely"):
-        registry._packages()
+        registry._packages("asyncv2d.no_such_group")

@@ -6,7 +6,7 @@ import math
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import entry_points
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -88,7 +88,7 @@ class RemoteFetcher(Settings):
     private_addresses: PrivateAddresses = "auto"
     """Addresses of this network: ``auto``: only for rows that plainly name them."""
 
-    @property
+    @cached_property
     def schemes(self) -> frozenset[str]:
         """The schemes that fsspec knows by itself and by installed packages."""
         installed = {point.name for point in entry_points(group="fsspec.specs")}
