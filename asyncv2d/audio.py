@@ -8,7 +8,6 @@ they stay together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.packet import Packet
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from asyncv2d.audio_packets import close_up, copy_base, in_order, moved
@@ -43,8 +43,7 @@ _FRAME_SIZE = 4096  # samples at a time, for encoders that take any number
 AudioMethod = Literal["copied", "encoded"]
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
+class Track(Struct, frozen=True):
     """A file that wants the sound of a span. ``whole``: the span is all there is."""
 
     span: Span
@@ -238,8 +237,7 @@ class _Resampling:
             self._clock = end
 
 
-@dataclass(slots=True)
-class _Coding:
+class _Coding(Struct):
     """The sound of one track on its way through the encoder."""
 
     track: Track

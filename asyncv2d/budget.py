@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
 
 import anyio
+from msgspec import Struct, field
 
 from asyncv2d.deadline import Deadline, current_operation, waiting
 from asyncv2d.overdraft import Overdraft
@@ -175,8 +175,7 @@ class ByteBudget:
             self._admit()
 
 
-@dataclass(eq=False, slots=True)
-class Lease:
+class Lease(Struct, eq=False):
     """A share of the budget, taken by an operation on a row, as far as known."""
 
     budget: ByteBudget

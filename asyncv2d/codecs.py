@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
+from msgspec import Struct
 from pydantic import Field, field_validator, model_validator
 
 from asyncv2d.ports import Settings
@@ -159,8 +159,7 @@ class Encoder(Settings):
         return options
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFormat:
+class AudioFormat(Struct, frozen=True):
     """A way to store sound: FFmpeg's container and encoder, and what they take.
 
     ``copied`` are codecs whose packets can be put into the container from any packet on;

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 from av.packet import Packet
+from msgspec import Struct
+from msgspec.structs import replace
 
 from asyncv2d.clock import LONGEST_STILL
 
@@ -47,8 +48,7 @@ def unwrapped(
         yield packet
 
 
-@dataclass(slots=True)
-class _Track:
+class _Track(Struct):
     """A stream as far as it was read: by how much it is moved, and its moved times."""
 
     shift: int

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeVar
 
 import numpy as np
 from av.video.frame import VideoFrame
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from asyncv2d.clips import SOON, KnownSpans, OpenTake, SceneSpans, Schedule
@@ -33,8 +33,7 @@ T = TypeVar("T", Take, StillTake)
 _WHOLE = Span(0.0, float("inf"))
 
 
-@dataclass(slots=True)
-class Decoded:
+class Decoded(Struct):
     """What one decode of a video gave."""
 
     times: list[float] = field(default_factory=list)
@@ -43,8 +42,7 @@ class Decoded:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
+class Making(Struct, frozen=True):
     """What to make of a video while it is decoded.
 
     ``spans`` are the clips to make; None means every scene where cuts are clips, else the whole

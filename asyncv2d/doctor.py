@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 Grade = Literal["ok", "note", "problem"]
 
@@ -33,8 +34,7 @@ _JS_RUNTIMES = ("deno", "node", "bun", "qjs")
 _DEADLINE_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One line: what was looked at, what was found, and how to mend it.
 
     A ``problem`` stops jobs from running; a ``note`` stops or slows some of them.

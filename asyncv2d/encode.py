@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from msgspec import Struct
 
 from asyncv2d.codecs import Encoder
 from asyncv2d.media import Precision, Span
@@ -27,8 +27,7 @@ _LONGEST_SIDE = (1 << 16) - 1  # pixels, as MP4 stores it
 _VARIABLE_RATE_CLOCK = Fraction(1, 90000)
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """What a finished clip really is, for the sample's JSON."""
 
     asked: Span
@@ -39,8 +38,7 @@ class Receipt:
     audio: Literal["copied", "encoded"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """When frames are shown: at a constant ``rate``, or (None) at their own times."""
 
     rate: Fraction | None

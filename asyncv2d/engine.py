@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from asyncv2d.budget import ByteBudget
 from asyncv2d.calls import prepare
@@ -26,8 +27,7 @@ _DOWNLOAD_DEADLINE_FACTOR = 4
 _RESTART_S = 120.0  # for workers that have to be replaced meanwhile
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """An open engine: run ``pipeline`` over rows."""
 
     pipeline: Pipeline[Processed]

@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack, cast
 from urllib.parse import urlsplit
 
 from anyio import to_thread
+from msgspec.structs import replace
 
 from asyncv2d.config import Config
 from asyncv2d.ports import Fetch, FetchContext, Fetcher, PageFetcher, Spool, Workers

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,8 +16,7 @@ _LEAST = 1e-3
 _PERCENTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
 
 
-@dataclass(slots=True)
-class Histogram:
+class Histogram(Struct):
     """Lengths in seconds, counted in steps of two percent."""
 
     number: int = 0

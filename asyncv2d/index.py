@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from asyncv2d.clock import LONGEST_STILL, Clock
@@ -35,8 +35,7 @@ class Effort(IntEnum):
     RESTART = 3  # decode, after packets that were skipped: nothing refers to what came before
 
 
-@dataclass(frozen=True)
-class PacketIndex:
+class PacketIndex(Struct, frozen=True, dict=True):
     """The packets of a video stream in the order they are stored (which is that of decoding).
 
     ``times`` are presentation times in seconds, NaN for packets that show nothing or have none;

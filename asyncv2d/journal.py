@@ -12,9 +12,11 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from asyncv2d.record import Lines
 from asyncv2d.types import Row
@@ -23,8 +25,7 @@ _LONGEST_WAIT_S = 10.0
 _WAIT_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One finished row: its ledger lines, its figures, and where its samples end."""
 
     index: int
@@ -37,8 +38,7 @@ class Entry:
         return Lines(row, self.own)
 
 
-@dataclass(slots=True)
-class Journal:
+class Journal(Struct):
     """The journal of one shard, open for writing; nobody else can open it meanwhile.
 
     ``position`` is where the samples of all finished rows end; ``files`` are the names of the
@@ -66,7 +66,7 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Note a finished row."""
-        self._write({slot: getattr(entry, slot) for slot in Entry.__slots__})
+        self._write(asdict(entry))
         self._remember(entry)
 
     def closed(self, files: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate, cycle, islice
@@ -23,6 +22,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from asyncv2d.media import Picture
@@ -42,8 +42,7 @@ _FAST: Mapping[str, Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """A stretch of ``seconds`` with one background colour (RGB) and one tone (Hz)."""
 
     seconds: float
@@ -57,8 +56,7 @@ def scenes(*seconds: float) -> tuple[Scene, ...]:
     return tuple(Scene(*look) for look in looks)
 
 
-@dataclass(frozen=True)
-class MadeVideo:
+class MadeVideo(Struct, frozen=True, dict=True):
     """A video to make. Times are in seconds; ``size`` is that of the stored picture in pixels.
 
     ``codec`` None makes a file of sound alone, ``audio`` None one without sound. ``uneven`` varies

@@ -8,9 +8,10 @@ All times are presentation times in seconds, counted from the start of the file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,8 +60,7 @@ class FilterStep(NamedTuple):
     args: str
 
 
-@dataclass(frozen=True, slots=True)
-class VideoInfo:
+class VideoInfo(Struct, frozen=True):
     """The facts of a video stream that are known without decoding it."""
 
     index: int
@@ -70,8 +70,7 @@ class VideoInfo:
     rate: Fraction
 
 
-@dataclass(frozen=True, slots=True)
-class AudioInfo:
+class AudioInfo(Struct, frozen=True):
     """The facts of an audio stream that are known without decoding it."""
 
     index: int
@@ -81,8 +80,7 @@ class AudioInfo:
     has_extradata: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """What a file's headers say. ``document`` has the field names of ffprobe's JSON."""
 
     duration: float | None

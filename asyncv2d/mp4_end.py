@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
 from typing import BinaryIO
+
+from msgspec import Struct
 
 BOXES = frozenset(
     {
@@ -26,8 +27,7 @@ _LARGEST_DESCRIPTION = 1 << 24
 _PIECE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
+class _Box(Struct, frozen=True):
     name: bytes
     start: int
     end: int

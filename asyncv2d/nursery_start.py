@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from asyncv2d.forked import Forked
 from asyncv2d.nursery_main import DIES_WITH_PARENT, PREPARES, serve
@@ -21,8 +22,7 @@ _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 _FIRST_OWN_FD = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """What the processes of a nursery run: the ``main`` of ``module``.
 
     ``prepares``: its ``prepare`` is called before they are forked.
@@ -55,8 +55,7 @@ LOOP = Kind(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """A process that others are to be forked from: it imports what they need.
 
     ``line`` is the socket to talk to it, ``said`` what it writes on stderr, where that is kept.

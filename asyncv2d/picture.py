@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
@@ -14,6 +13,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
+from msgspec import Struct
 
 _WELL_DESCRIBED = ("h264", "hevc", "libx264", "libx265")
 
@@ -26,8 +26,7 @@ class _Stamp(NamedTuple):
     duration: int
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """A silent MP4 file, whose times count from the start of the clip.
 
     MP4 does not tell how long each frame is shown, so ``stamps`` are the times of its packets, in

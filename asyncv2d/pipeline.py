@@ -17,12 +17,12 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from msgspec import Struct
 
 from asyncv2d.deadline import Deadline, Queue
 from asyncv2d.types import Cause, Failed, ItemError, Ok, Outcome, Row, RunError
@@ -38,8 +38,7 @@ _Receive = MemoryObjectReceiveStream[Any]
 _Send = MemoryObjectSendStream[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Stage(Generic[In, Out]):
+class Stage(Struct, Generic[In, Out], frozen=True):
     """One step: ``open`` gives the operation, of which ``concurrency`` work at a time.
 
     ``waiting`` more may have begun that wait for something, such as their turn at a host.
@@ -56,8 +55,7 @@ class Stage(Generic[In, Out]):
     waiting: int = 0
 
 
-@dataclass(slots=True)
-class Meter:
+class Meter(Struct):
     """How a stage spends its time; seconds are summed over its concurrent operations."""
 
     name: str
@@ -166,8 +164,7 @@ async def _run_stage(
             crew.grow()
 
 
-@dataclass(slots=True)
-class _Crew:
+class _Crew(Struct):
     """The concurrent operations of a stage: as many as there is work for, and no more than allowed.
 
     Most of those that a stage allows may never be needed, and each costs memory.

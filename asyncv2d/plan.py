@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, TypeVar
+
+from msgspec import Struct, field
 
 from asyncv2d.codecs import AUDIO_FORMATS, VIDEO_SOUND, AudioFormat, Encoder
 from asyncv2d.geometry import filter_steps, seen_size
@@ -48,8 +49,7 @@ class WholeSpans:
         return piece.length > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """What is written of each video, and how.
 
     ``encode_formats`` maps a modality to its extension; None: a video, and the sound beside it
@@ -62,8 +62,7 @@ class Output:
     keep_damaged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What is done to every video of a job; sent to the workers."""
 
     describers: Sequence[Describer]

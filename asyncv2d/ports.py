@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -22,6 +21,7 @@ from typing import (
     runtime_checkable,
 )
 
+from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
 from asyncv2d.types import Blob, Fetched, Modality, Record, Row, Sample, ShardSpec
@@ -160,8 +160,7 @@ class Pauses:
             listener(host, seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class FetchContext:
+class FetchContext(Struct, frozen=True):
     """What a fetcher may use while it is open.
 
     ``folder`` makes folders in the spool. ``workers`` starts so many processes, each of which calls
@@ -204,8 +203,7 @@ class PageFetcher(Fetcher, Protocol):
         """Whether ``url`` is a page of a site that it knows. Called in a thread: may take time."""
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
+class WrittenFile(Struct, frozen=True):
     """A finished file of a shard: where it lies now, and its name in the output folder."""
 
     path: Path

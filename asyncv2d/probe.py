@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +15,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
+from msgspec import Struct, field
 
 from asyncv2d import gif
 from asyncv2d.clock import Clock
@@ -39,15 +39,13 @@ _UNKNOWN_RATE = Fraction(25)
 _UNKNOWN_TIME_BASE = Fraction(1, av.time_base)
 
 
-@dataclass(slots=True)
-class Counter:
+class Counter(Struct):
     """Counts the video frames that came out of a decoder, over all passes."""
 
     frames: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(Struct, frozen=True):
     """An open file with its chosen streams. ``origin`` is the time at which its clock starts.
 
     The origin is taken off all times, so a recording whose first timestamp is far from zero starts

@@ -6,11 +6,12 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from asyncv2d.job import Job
 from asyncv2d.journal import Entry, Journal
@@ -25,8 +26,7 @@ from asyncv2d.types import Ok, Outcome, Processed, Row, ShardSpec
 _JOURNAL = "journal.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """Where the shards of a job are made, and of what.
 
     ``schema`` has the input's columns. ``folder`` takes unfinished shards, on the file system of

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from msgspec import Struct
 
 from asyncv2d.job import RETRY_OF
 from asyncv2d.redact import printable, redacted
@@ -156,8 +156,7 @@ def _json_scalar(value: Any) -> Any:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Struct, frozen=True):
     """The ledger lines of one row: one for each sample, or one for the failure."""
 
     row: Row

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from asyncv2d.types import Cause, Failed, Json, Ok, Processed, Sample, Status
 
 
-@dataclass(slots=True)
-class Figures:
+class Figures(Struct):
     """Counts over rows: of one shard, or of a whole run."""
 
     rows: int = 0
@@ -66,8 +66,7 @@ def _figures(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ShardReport:
+class ShardReport(Struct, frozen=True):
     """The end of one shard: published, or not and why."""
 
     shard: int
@@ -99,8 +98,7 @@ class ShardReport:
         return {"shard": self.shard, "error": self.error, "stats": self.stats()}
 
 
-@dataclass(slots=True)
-class Summary:
+class Summary(Struct):
     """The sum over all shards of a run."""
 
     published: int = 0

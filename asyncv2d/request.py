@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from asyncv2d.types import UserError
 
@@ -25,8 +26,7 @@ def one_table(positional: str | None, option: str | None, default: str | None) -
     return _from_json("url_list", text) if text.startswith(('["', "['")) else text
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What the user typed; ``begun`` is what loop processes can be forked from, if it is there."""
 
     arguments: dict[str, Any]

@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -17,6 +16,7 @@ from typing import Any, Protocol, TextIO
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskStatus
+from msgspec.structs import replace
 
 from asyncv2d.job import Job
 from asyncv2d.launch.launcher import Control, Launcher, Mission, ShardQueue

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from asyncv2d.encode import Receipt
 from asyncv2d.media import Span
@@ -20,8 +22,7 @@ IMAGE_DIGITS = 4
 PART_INLINE_BYTES = 1 << 20
 
 
-@dataclass(slots=True)
-class Clip:
+class Clip(Struct):
     """A clip while its parts come together."""
 
     span: Span

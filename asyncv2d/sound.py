@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from asyncv2d.codecs import AudioFormat
 
@@ -10,8 +10,7 @@ CHANNEL_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1
 """The numbers of channels that can be asked for, and the layouts they mean."""
 
 
-@dataclass(frozen=True, slots=True)
-class SoundShape:
+class SoundShape(Struct, frozen=True):
     """None leaves a property as it is in the source.
 
     ``codec`` is the codec it must have in the end, ``bit_rate`` in bits a second.

@@ -16,11 +16,11 @@ from contextlib import (
     contextmanager,
     suppress,
 )
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from anyio import to_thread
+from msgspec import Struct, field
 
 from asyncv2d.budget import ByteBudget, Lease
 from asyncv2d.spool_folders import SpoolFolders
@@ -100,8 +100,7 @@ class Spool:
         self._usual_size = max(1, round(self._usual_size + step))
 
 
-@dataclass(slots=True)
-class SpooledBody:
+class SpooledBody(Struct):
     """A body on its way in."""
 
     spool: Spool

@@ -6,19 +6,18 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from anyio import to_thread
+from msgspec import Struct
 
 from asyncv2d.budget import Lease
 from asyncv2d.spool import Spool
 from asyncv2d.types import Blob, Cause, ItemError, RunError
 
 
-@dataclass(slots=True)
-class SpoolFolder:
+class SpoolFolder(Struct):
     """A folder on the disk that takes its room out of the disk's budget.
 
     ``most`` is what a body in it may have, and ``share`` what is fair to begin with where that is

@@ -8,9 +8,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from asyncv2d.types import UserError
 
@@ -19,8 +20,7 @@ _PREFIX = "asyncv2d-spool-"
 _LOCK = "lock"
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolFolders:
+class SpoolFolders(Struct, frozen=True):
     """Where bodies lie: ``fast`` is on tmpfs if that has room, ``large`` is in ``tmp_dir``.
 
     Both are absolute: other processes use them too. ``room`` is how many bytes all bodies of a run

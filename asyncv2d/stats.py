@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct, field
 
 from asyncv2d.histogram import Histogram
 from asyncv2d.ledgers import Firsts, Ledger, read_report, shard_names
@@ -36,8 +37,7 @@ _FROM_REPORT = {
 }
 
 
-@dataclass(slots=True)
-class DatasetStats:
+class DatasetStats(Struct):
     """Counts over rows, of one shard or of all.
 
     A row is counted once, however many samples it gave, and by its last try.

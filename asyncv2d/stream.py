@@ -7,12 +7,12 @@ import traceback
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import count
 
 import anyio
 from anyio.from_thread import BlockingPortal
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from msgspec import Struct
 
 from asyncv2d.shard import ShardRun
 from asyncv2d.sites import Shard
@@ -23,8 +23,7 @@ _AHEAD = 64  # records that are read before there is a place for them
 Arrived = Record | RunError
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """When a shard is closed: at so many rows, bytes written, or seconds after its first row."""
 
     rows: int
@@ -32,8 +31,7 @@ class Limits:
     age_s: float | None = None
 
 
-@dataclass(slots=True)
-class ArrivingRows:
+class ArrivingRows(Struct):
     """The rows made of records that arrive, in shards from number ``first`` on."""
 
     records: MemoryObjectReceiveStream[Arrived]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import anyio
 from anyio import to_thread
+from msgspec.structs import replace
 
 from asyncv2d.calls import process
 from asyncv2d.config import Config
@@ -206,8 +206,9 @@ def _owned(sample: Sample, sources: Sequence[Body]) -> Sample:
 
 
 def _owned_body(body: Body, sources: Sequence[Body]) -> Body:
-    if body in sources:
-        return sources[sources.index(body)]
+    for source in sources:
+        if sendable(source) == body:
+            return source
     path = body.path if isinstance(body, Blob) else None
     if path is None:
         return body

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.subtitles.stream import SubtitleStream
+from msgspec import Struct
+from msgspec.structs import replace
 
 from asyncv2d.media import Span
 from asyncv2d.probe import Media, from_start, packets
@@ -22,8 +23,7 @@ _ASS_FIELDS_BEFORE_TEXT = 8
 _MARKUP = re.compile(r"\{\\[^}]*\}|</?\w[^>]*>")
 
 
-@dataclass(frozen=True, slots=True)
-class Subtitle:
+class Subtitle(Struct, frozen=True):
     """A subtitle and the lines of it in each language; ``start`` and ``end`` are as given."""
 
     span: Span

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from asyncv2d.job import Job
 from asyncv2d.ports import StreamShard
@@ -31,8 +32,7 @@ class ReaderGoneError(RunError):
     exit_code = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StreamSite:
+class StreamSite(Struct, frozen=True):
     """Where the samples of all shards go: into one writer."""
 
     job: Job

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from asyncv2d.plan import Plan
 from asyncv2d.types import Blob, Body, RunError
@@ -15,8 +17,7 @@ from asyncv2d.types import Blob, Body, RunError
 METADATA = ("clips", "cuts", "yt_meta_dict")
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One video and what to do with it.
 
     ``metadata`` is what is known of it beforehand, by the names in METADATA. ``spool``

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from io import BufferedReader, BytesIO, RawIOBase
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -164,8 +165,7 @@ class UserError(RunError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ShardSpec:
+class ShardSpec(Struct, frozen=True):
     """A fixed, contiguous slice of one input file: rows ``start`` to ``stop`` (exclusive).
 
     ``offset`` is the byte (of the text, decompressed) at which row ``start`` begins, for formats
@@ -180,8 +180,7 @@ class ShardSpec:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Where a part of an earlier dataset's sample lies: bytes of a file, local or fsspec's."""
 
     source: str
@@ -189,8 +188,7 @@ class Part:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One line of the input as a reader gives it.
 
     ``key`` and ``parts`` (by extension) are those of an earlier dataset's sample. ``problem`` says
@@ -203,8 +201,7 @@ class Record:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One line of the input; ``index`` is its place in its shard, ``shard`` the shard's id.
 
     ``retry_of`` is the key of the row of which this one is another try.
@@ -226,8 +223,7 @@ class Row:
         return None if value is None else str(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(Struct, frozen=True):
     """A body with an owner: either ``pieces`` in memory that follow each other, or a spool file.
 
     Whoever receives a Blob closes it; that deletes its spool file and gives its share of the byte
@@ -237,7 +233,7 @@ class Blob:
     size: int
     pieces: Sequence[bytes] | None = None
     path: Path | None = None
-    on_close: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+    on_close: Callable[[], None] | None = None
 
     @classmethod
     def of(cls, data: bytes) -> Blob:
@@ -265,8 +261,7 @@ class Blob:
             self.on_close()
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
+class LocalFile(Struct, frozen=True):
     """A body that lies on this machine already and is not ours to delete."""
 
     path: Path
@@ -288,8 +283,7 @@ class LocalFile:
         """Nothing to give back."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileSlice:
+class FileSlice(Struct, frozen=True):
     """A body that is a stretch of a file on this machine, such as a part in a tar."""
 
     path: Path
@@ -378,8 +372,7 @@ class _Stretch(_Window):
         super().close()
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """What a fetcher brings for one row: a body for each modality, and what it learnt."""
 
     row: Row
@@ -398,8 +391,7 @@ class Fetched:
             body.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """One output example: ``parts`` maps an extension (``mp4``, ``txt``, ``json``) to a body.
 
     ``caption`` is what is said in it, where that is to stand in for the row's caption.
@@ -416,8 +408,7 @@ class Sample:
             body.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Processed:
+class Processed(Struct, frozen=True):
     """All samples made from one row, and the figures of the work (``frames_decoded`` …)."""
 
     samples: Sequence[Sample]
@@ -430,16 +421,14 @@ class Processed:
             sample.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Ok(Generic[T_co]):
+class Ok(Struct, Generic[T_co], frozen=True):
     """A row that is well so far, with what the last stage made of it."""
 
     row: Row
     value: T_co
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """A row that failed: where, why, and after how many attempts."""
 
     row: Row
@@ -458,8 +447,7 @@ class Failed:
 Outcome = Ok[T] | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFormat:
+class KeyFormat(Struct, frozen=True):
     """How keys and shard names are written: ``00003`` and ``000030017`` for row 17 of shard 3."""
 
     samples_per_shard: int

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 import av
+from msgspec.structs import replace
 
 from asyncv2d.audio import Track, add_sound
 from asyncv2d.audio_packets import sound_end

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
 from anyio import to_thread
+from msgspec import Struct, field
 
 from asyncv2d.job import Job
 from asyncv2d.nursery import Nursery
@@ -17,8 +17,7 @@ from asyncv2d.spool_folders import SpoolFolders
 from asyncv2d.types import ShardSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Mission:
+class Mission(Struct, frozen=True):
     """A job and the folders to work in.
 
     ``folder`` takes unfinished shards, on the file system of the output folder if that is on this
@@ -33,8 +32,7 @@ class Mission:
     nursery: Nursery
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(Struct, frozen=True):
     """How a run is watched and stopped: callbacks for what happens, and the wish to drain."""
 
     report: Callable[[Mapping[str, Any]], None]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
-from dataclasses import asdict
 from typing import Any
 
 import anyio
+from msgspec.structs import asdict
 
 from asyncv2d.child import Child
 from asyncv2d.launch import protocol

@@ -12,7 +12,6 @@ import pickle
 import sys
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from asyncv2d.ports import Reader
 from asyncv2d.registry import load, names

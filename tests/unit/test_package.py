@@ -12,7 +12,7 @@ import pytest
 import asyncv2d
 
 MEDIA = {"torch", "cv2", "av", "scenedetect", "yt_dlp", "pandas"}
-EVERYTHING = MEDIA | {"numpy", "pyarrow", "aiohttp", "pydantic", "typer"}
+EVERYTHING = MEDIA | {"numpy", "pyarrow", "aiohttp", "pydantic", "typer", "yaml"}
 
 
 def test_the_wheel_is_what_is_tested() -> None:

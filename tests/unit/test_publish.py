@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from asyncv2d.job import Job, make_job
 from asyncv2d.ports import WrittenFile

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import BinaryIO
+
+from msgspec import Struct, field
 
 from asyncv2d.types import UserError
 from asyncv2d_stages.read._open import cannot_read, open_file, refuse_stdin
@@ -14,8 +15,7 @@ from asyncv2d_stages.read._open import cannot_read, open_file, refuse_stdin
 _HEADER_BLOCK = 1 << 16  # of a remote tar: what is fetched for one header
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """Files that belong together, by extension: where their bytes lie, or (``texts``) they."""
 
     key: str
@@ -23,8 +23,7 @@ class Sample:
     texts: dict[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class BadSample:
+class BadSample(Struct, frozen=True):
     """Something that cannot be used as a sample."""
 
     why: str

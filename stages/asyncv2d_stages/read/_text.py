@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from asyncv2d.types import UserError
 from asyncv2d_stages.read._open import (
@@ -22,8 +23,7 @@ _MOST_LINES = 10_000
 NOT_UTF8 = "not UTF-8 text"
 
 
-@dataclass(frozen=True, slots=True)
-class Bad:
+class Bad(Struct, frozen=True):
     """A record that cannot be read: the number of the line it begins at, and why."""
 
     line: int

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 
 from asyncv2d_stages.write._staging import Piece, Staged, Staging
 
@@ -20,8 +20,7 @@ _SPANS = pa.list_(pa.list_(pa.float64()))
 _FEATURES = {"mp4": "Video", "jpg": "Image", "png": "Image", "webp": "Image"}
 
 
-@dataclass(frozen=True, slots=True)
-class PartColumns:
+class PartColumns(Struct, frozen=True):
     """Which parts there are, and whether media are structs of bytes and path."""
 
     extensions: Sequence[str]

@@ -7,9 +7,10 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from asyncv2d.types import Sample
 from asyncv2d_stages.write._files import chunks, open_at
@@ -17,16 +18,14 @@ from asyncv2d_stages.write._files import chunks, open_at
 _LENGTH = struct.Struct("<Q")
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """Where some bytes lie in the file."""
 
     start: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(Struct, frozen=True):
     """A sample in the file: its record, and its parts by extension."""
 
     key: str

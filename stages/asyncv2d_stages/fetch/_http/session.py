@@ -7,7 +7,7 @@ import socket
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -36,7 +36,12 @@ def family(settings: HttpFetcher) -> socket.AddressFamily:
 
 def user_agent(settings: HttpFetcher) -> str:
     """The name given to servers."""
-    return settings.user_agent or f"asyncv2d/{version('asyncv2d')}"
+    return settings.user_agent or _own_name()
+
+
+@cache  # the package's whole description is read for it
+def _own_name() -> str:
+    return f"asyncv2d/{version('asyncv2d')}"
 
 
 def proxy_host(settings: HttpFetcher) -> str | None:
