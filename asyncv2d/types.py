@@ -60,7 +60,7 @@ class Cause(StrEnum):
     CONNECT = "connect", True, "no connection to the host, or it broke before an answer came"
     TLS = "tls", False, "the host's certificate or TLS handshake was not acceptable"
     TIMEOUT = "timeout", True, "the answer did not begin in time, or took too long in total"
-    STALLED = "stalled", True, "the body began, then no bytes came for the allowed time"
+    STALLED = "stalled", True, "the body began, then no bytes, or too few, came in the allowed time"
     TRUNCATED = (
         "truncated",
         True,

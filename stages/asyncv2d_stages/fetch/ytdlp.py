@@ -12,18 +12,15 @@ from anyio import to_thread
 
 from asyncv2d.ports import Fetch, FetchContext
 from asyncv2d.types import Body, Cause, Fetched, ItemError, Modality, Row
-from asyncv2d.yt_args import YtArgs, YtMetadataArgs
+from asyncv2d.yt_args import YtArgs
 from asyncv2d_stages.fetch import _backoff
 from asyncv2d_stages.fetch._hosts.host import SILENT, HostGivenUpError
 from asyncv2d_stages.fetch._hosts.limits import Hosts, Turn
-from asyncv2d_stages.fetch._http.consent import product_token
 from asyncv2d_stages.fetch._http.proxy import Outages, ProxyDownError, ProxyHealth, proxy_health
-from asyncv2d_stages.fetch._http.session import user_agent
 from asyncv2d_stages.fetch._http.urls import target
-from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.claims import is_installed, is_manifest, site_of
-from asyncv2d_stages.fetch._ytdlp.kept import Options
 from asyncv2d_stages.fetch._ytdlp.metadata import unpacked
+from asyncv2d_stages.fetch._ytdlp.options import options_of
 from asyncv2d_stages.fetch._ytdlp.pieces import Pieces
 from asyncv2d_stages.fetch._ytdlp.pool import Process, Processes, open_processes
 from asyncv2d_stages.fetch._ytdlp.sites import Sites
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
     from asyncv2d_stages.fetch._http.client import Client
 
 _OBJECTIONS = (Cause.RATE_LIMITED, Cause.HTTP_429)
-_HARD_LIMIT = 3  # times what a process may take before it is replaced
 _NOT_INSTALLED = "videos of web pages need yt-dlp: pip install 'asyncv2d[ytdlp]'"
 
 
@@ -61,7 +57,7 @@ class YtdlpFetcher(HttpFetcher):
         from asyncv2d_stages.fetch._http.client import limits, open_client
 
         args = self.yt_args or YtArgs()
-        options = _options(self, args, context)
+        options = options_of(self, args, context)
         assert context.workers is not None
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(open_client(self, context))
@@ -81,48 +77,8 @@ class YtdlpFetcher(HttpFetcher):
             yield _Pages(self, args, context, client, hosts, processes, proxy).fetch
 
 
-def _headers(settings: YtdlpFetcher) -> dict[str, str]:
-    """What is configured of headers; else sites get those of a browser, without which many fail."""
-    name = {"User-Agent": settings.user_agent} if settings.user_agent else {}
-    return {**name, **settings.headers}
-
-
 async def _refuse(_: Row) -> Fetched:
     raise ItemError(Cause.NOT_INSTALLED, _NOT_INSTALLED)
-
-
-def _options(settings: YtdlpFetcher, args: YtArgs, context: FetchContext) -> Options:
-    metadata = args.yt_metadata_args
-    agent = product_token(user_agent(settings))
-    wanted = metadata or YtMetadataArgs()
-    return Options(
-        choice=Choice(args.download_size, args.download_audio_rate, context.wants),
-        private_addresses=settings.private_addresses,
-        timeout=settings.timeout,
-        retries=settings.retries,
-        agent=None if settings.ignore_opt_out else agent,
-        metadata=metadata is not None,
-        info=wanted.get_info,
-        subtitles=wanted.writesubtitles,
-        languages=tuple(wanted.subtitleslangs),
-        automatic=wanted.writeautomaticsub,
-        further={**_connection(settings), **args.ydl_opts},
-        memory=_HARD_LIMIT * args.process_memory,
-        robots=agent if settings.respect_robots_txt else None,
-    )
-
-
-def _connection(settings: YtdlpFetcher) -> dict[str, Any]:
-    """What is configured of HTTP, in yt-dlp's words."""
-    source = {"auto": None, 4: "0.0.0.0", 6: "::"}[settings.ip_version]
-    known: dict[str, Any] = {
-        "proxy": settings.proxy,
-        "cookiefile": settings.cookies,
-        "source_address": source,
-        "nocheckcertificate": None if settings.verify_tls else True,
-        "http_headers": _headers(settings) or None,
-    }
-    return {name: value for name, value in known.items() if value is not None}
 
 
 class _Pages:

@@ -229,6 +229,9 @@ class Site:
             return web.Response(status=int(path.split("/")[1]), text="no", content_type="text/html")
         if path.startswith("endless/"):
             return await self._go_on(request, path.removeprefix("endless/"))
+        if path.startswith("drip/") and path.endswith(".ts"):
+            return await self._drip(request, path.removeprefix("drip/"))
+        path = path.removeprefix("drip/")
         if path.startswith(("cut/", "broken/")):
             return await self._break_off(request, *path.split("/", 1))
         answer = self._stored(await self._take_time(path))
@@ -280,6 +283,20 @@ class Site:
         await answer.write(data[: len(data) // 2])
         assert request.transport is not None
         request.transport.close()
+        return answer
+
+    async def _drip(self, request: web.Request, path: str) -> web.StreamResponse:
+        """A file, a byte at a time."""
+        self.asked_to_wait.set()
+        data = (self._folder / path).read_bytes()
+        answer = web.StreamResponse()
+        answer.content_length = len(data)
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            for at in range(len(data)):
+                await answer.write(data[at : at + 1])
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), 0.1)
         return answer
 
     async def _go_on(self, request: web.Request, how: str) -> web.StreamResponse:
@@ -967,6 +984,29 @@ class TestProcesses:
                 assert site.hits.keys() & slow == {slow[0]}
                 site.hurry()
         assert site.hits.keys() >= set(slow)
+
+    async def test_segments_that_drip(self, site: Site, spool: Spool) -> None:
+        """Do not keep the only process, and count as a body that stands still."""
+        args = {"processes": 1, "slow_processes": 0}
+        fetcher = YtdlpFetcher.model_validate({"timeout": 2, "retries": 0, "yt_args": args})
+        got: list[Fetched | ItemError] = []
+
+        async def drip() -> None:
+            got.append(await outcome(fetch, site.url("drip/hls/low/list.m3u8")))
+
+        with anyio.fail_after(_DEADLINE_S):
+            async with (
+                fetcher.open(equipped(FetchContext(spool, 4))) as fetch,
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(drip)
+                await to_thread.run_sync(site.asked_to_wait.wait, _DEADLINE_S)
+                good = site.url("hls/low/list.m3u8").replace("127.0.0.1", "localhost")
+                await _read(fetch, good)
+        (error,) = got
+        assert isinstance(error, ItemError)
+        assert error.cause is Cause.STALLED
+        assert "fewer than 1000 bytes a second came for 4 s" in error.detail
 
     async def test_pages_that_take_too_long(self, site: Site, spool: Spool) -> None:
         """Take as long again, so there is no further attempt."""

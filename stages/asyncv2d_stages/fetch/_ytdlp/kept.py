@@ -16,6 +16,7 @@ from asyncv2d_stages.fetch._ytdlp.causes import explained, full_disk
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.clean import clean_text
 from asyncv2d_stages.fetch._ytdlp.guard import guarded, proxy_hosts
+from asyncv2d_stages.fetch._ytdlp.pace import Least
 from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
 
 # Those that can run the JavaScript with which some sites hide their forms, if they are there.
@@ -45,6 +46,7 @@ class Options:
     further: Mapping[str, Any] = field(default_factory=dict)
     memory: int | None = None
     robots: str | None = None
+    least: Least = field(default_factory=Least)
 
 
 class _Log:

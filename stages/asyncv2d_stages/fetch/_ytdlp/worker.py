@@ -17,6 +17,7 @@ from asyncv2d_stages.fetch._hosts.safety import is_local
 from asyncv2d_stages.fetch._ytdlp.choice import has_picture, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp.metadata import metadata, packed
+from asyncv2d_stages.fetch._ytdlp.pace import paced
 from asyncv2d_stages.fetch._ytdlp.segments import Expected, check_encryption, is_encrypted
 
 _UNFINISHED = ("is_live", "is_upcoming")
@@ -96,6 +97,7 @@ def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
         kept.explaining(),
         kept.guarded(url, media=True),
         kept.limited(limit),
+        paced(kept.options.least),
     ):
         pieces = _complete(kept.ydl, form.pieces)
         playlist = pieces.get("hls_media_playlist_data", "")
