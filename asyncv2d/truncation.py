@@ -13,6 +13,7 @@ from asyncv2d import gif, mp4_end
 
 _TS_PACKET = 188
 _TS_SYNC = b"\x47"
+_TS_TAIL = 8 * _TS_PACKET
 _PS_PACK = b"\x00\x00\x01\xba"
 _PS_TAIL = 1 << 18  # bytes: packs are smaller, usually 2 KiB
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -64,7 +65,7 @@ def is_truncated(file: BinaryIO) -> bool:
     file.seek(0)
     head = file.read(_TS_PACKET + 1)
     if head[:1] == head[_TS_PACKET:] == _TS_SYNC:
-        return size % _TS_PACKET != 0
+        return _ts_is_cut(file, size)
     if head.startswith(_PS_PACK):
         return _ps_is_cut(file, size)
     if head.startswith(gif.MAGIC):
@@ -86,6 +87,23 @@ def _end(file: BinaryIO, head: bytes, size: int) -> int:
         length = int.from_bytes(head[4:8], "little")
         return size if length in _UNKNOWN_RIFF else 8 + length
     return size
+
+
+def _ts_is_cut(file: BinaryIO, size: int) -> bool:
+    """Whether a transport stream ends within a packet, wherever the last ones begin.
+
+    Segments that were put together may have a few bytes of something else behind each of them.
+    """
+    file.seek(max(0, size - _TS_TAIL))
+    tail = file.read()
+    rests = [  # of the packets, wherever all but the last seem to be some
+        tail[first + (len(starts) - 1) * _TS_PACKET :]
+        for first in range(_TS_PACKET)
+        if not (starts := tail[first::_TS_PACKET])[:-1].strip(_TS_SYNC)
+    ]
+    if not rests:  # something longer follows
+        return size % _TS_PACKET != 0
+    return all(rest[:1] == _TS_SYNC and len(rest) < _TS_PACKET for rest in rests)
 
 
 def _flv_end(file: BinaryIO, size: int) -> int:

@@ -55,6 +55,20 @@ def test_bytes_after_the_end_are_no_truncation(tail: bytes) -> None:
     assert not is_truncated(io.BytesIO(VIDEOS["mp4"].data() + tail))
 
 
+_TS = MadeVideo(scenes(0.4), container="mpegts")
+
+
+@pytest.mark.parametrize("tail", [b"", b"\r\n", bytes(7), bytes(100), b"x" * 187], ids=len)
+def test_a_transport_stream_of_segments(tail: bytes) -> None:
+    """Each may have something else behind it that is shorter than a packet."""
+    data, middle = _TS.data(), 188 * 20
+    joined = data[:middle] + tail + data[middle:]
+    assert not is_truncated(io.BytesIO(joined + tail))
+    for lost in (1, 100, 187):
+        assert is_truncated(io.BytesIO(joined[:-lost]))
+        assert is_truncated(io.BytesIO(data[:middle] + tail + data[middle : middle + 500 - lost]))
+
+
 _FRAGMENTED = MadeVideo(
     scenes(2),
     rate=Fraction(5),
