@@ -17,7 +17,12 @@ from asyncv2d_stages.fetch._ytdlp.causes import refused
 from asyncv2d_stages.fetch._ytdlp.claims import is_manifest
 from asyncv2d_stages.fetch._ytdlp.instead import instead
 from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
-from asyncv2d_stages.fetch._ytdlp.segments import Expected, Segment, is_bad_segment
+from asyncv2d_stages.fetch._ytdlp.segments import (
+    Expected,
+    Segment,
+    is_bad_segment,
+    rest_asked_for,
+)
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
@@ -49,6 +54,7 @@ class Answers:
         self.segments: Expected | None = None
         self.needs_ranges = False
         self._to_be_whole = set[str]()  # what is bad so far may not be gone on with
+        self._broken_off = dict[tuple[str, int], Segment]()  # by what came of it
 
     @contextmanager
     def looked_at(self, url: str, *, media: bool) -> Iterator[None]:
@@ -62,6 +68,7 @@ class Answers:
         self.segments = None
         self.needs_ranges = False
         self._to_be_whole.clear()
+        self._broken_off.clear()
         self._most = _LARGEST_PIECE if media else _LARGEST_PAGE
         follow = _taking_no_login(RedirectHandler.redirect_request)
         with (
@@ -105,11 +112,17 @@ class Answers:
         """What is to be checked when the answer is read."""
         from yt_dlp.networking.exceptions import RequestError
 
+        if self.segments is None:
+            return None
         try:
-            return Segment(request, answer, self.segments) if self.segments else None
+            segment = Segment(request, answer, self.segments)
         except RequestError as error:
             self.failure = error
+            self._to_be_whole.add(request.url)
             raise
+        if answer.status != 206:
+            return segment
+        return self._broken_off.pop((request.url, rest_asked_for(request)), segment)
 
     def _judge(self, request: Any, answer: Any) -> None:
         """Raises ItemError where the answer may not be taken, or is one to something else."""
@@ -149,16 +162,23 @@ class Answers:
             if amount is None or len(data) < amount:
                 _check_end(answer, len(data))
             if segment is not None and amount is not None:  # keys are read whole
-                segment.take(data, is_last=not data or (len(data) < amount and _fills(answer)))
+                segment.take(data, is_last=not data or _is_at_end(answer, len(data) < amount))
         except (RequestError, OSError) as error:
             if (ours := refused(error)) is not None:
                 raise ours from None
             self.failure = error
-            if segment is not None and is_bad_segment(error):
-                self._to_be_whole.add(segment.url)
+            if segment is not None:
+                self._remember(segment, error)
             vars(error)["broke_off"] = True  # tells it from an answer that did not begin
             raise
         return data
+
+    def _remember(self, segment: Segment, error: BaseException) -> None:
+        """What broke off is looked at from its beginning when its rest comes."""
+        if is_bad_segment(error):
+            self._to_be_whole.add(segment.url)
+        elif segment.size:
+            self._broken_off[segment.url, segment.size] = segment
 
 
 def _taking_no_login(follow: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,9 +221,9 @@ def _check_end(answer: Any, size: int) -> None:
         raise IncompleteRead(partial=size, expected=missing)
 
 
-def _fills(answer: Any) -> bool:
-    """Whether less than was asked for comes at the end alone, as far as is known."""
-    return isinstance(answer.fp, HTTPResponse)
+def _is_at_end(answer: Any, is_less: bool) -> bool:
+    """Whether nothing more will come, as far as is known: there, less comes than is asked for."""
+    return isinstance(answer.fp, HTTPResponse) and (is_less or answer.fp.length == 0)
 
 
 def _server(url: str) -> tuple[str, str] | None:

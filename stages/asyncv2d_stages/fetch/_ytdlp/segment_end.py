@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from asyncv2d_stages.fetch._ytdlp import packed_audio
+
 _TS_PACKET = 188
 _TS_SYNC = b"G"
 _BOXES = frozenset(
@@ -23,6 +25,8 @@ _EBML, _SEGMENT, _CLUSTER, _CUES = (
 )
 _LONGEST_ID = 4
 _NOTHING = 0  # known of what is here: it is no box, or has no size
+_LARGEST_TAG = 2048
+_FRAGMENTS, _WHOLE = "fragments of MP4", "a whole MP4"
 
 
 def is_webm(start: bytes) -> bool:
@@ -30,42 +34,101 @@ def is_webm(start: bytes) -> bool:
     return start.startswith((_EBML, _SEGMENT, _CLUSTER, _CUES))
 
 
+def is_ts(start: bytes) -> bool:
+    """Whether it begins with a packet of a transport stream, and another one if it is longer."""
+    has_packet = start[:1] == _TS_SYNC and len(start) >= _TS_PACKET
+    return has_packet and start[_TS_PACKET:][:1] in (_TS_SYNC, b"")
+
+
+def is_box(start: bytes) -> bool:
+    """Whether it begins with a box of MP4, maybe a short one of a name of its own."""
+    return start[4:8] in _BOXES or (start[:1] == b"\0" and start[4:8].isalnum())
+
+
 class End:
-    """Follows a transport stream's packets, MP4's boxes or WebM's elements.
+    """Follows a transport stream's packets, MP4's boxes, WebM's elements or frames of sound.
 
     Of others nothing is known. ``start`` is what the segment begins with.
     """
 
     def __init__(self, start: bytes) -> None:
-        self._is_ts = start[:1] == start[_TS_PACKET : _TS_PACKET + 1] == _TS_SYNC
+        self._packets = _Packets() if is_ts(start) else None
         self._measure: Callable[[bytes], int | None] | None = None
         if is_webm(start):
             self._measure = _element
         elif start[4:8] in _BOXES:
             self._measure = _box
-        self._size = 0
+        elif packed_audio.begins(start):
+            self._measure = _frame
+        self._boxes = set[bytes]()
+        self._last_frame: int | None = None  # where those of sound end
         self._next = 0  # where the next box begins
         self._header = b""  # what came of that
+        self.size = 0
 
     @property
     def is_missing(self) -> bool:
         """Whether more ought to come."""
-        if self._measure is not None:
-            return self._next > self._size
-        return self._is_ts and self._size % _TS_PACKET != 0
+        if self._packets is not None:
+            return self._packets.is_cut
+        if self._measure is _frame and packed_audio.may_begin(self._header):
+            return True
+        return self._measure is not None and self._next > self.size
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether something else came behind the start, and is more than a tag."""
+        if self._packets is not None:
+            return self._packets.is_lost
+        return self._last_frame is not None and self.size - self._last_frame > _LARGEST_TAG
+
+    @property
+    def content(self) -> str | None:
+        """What boxes there were: those of a fragment, or of a whole file; None if of neither."""
+        if b"moof" in self._boxes:
+            return _FRAGMENTS
+        return _WHOLE if self._boxes >= {b"moov", b"mdat"} else None
 
     def take(self, data: bytes) -> None:
         """``data`` comes next."""
-        start, self._size = self._size, self._size + len(data)
-        while self._measure is not None and self._next < self._size:
+        start, self.size = self.size, self.size + len(data)
+        if self._packets is not None:
+            self._packets.take(data)
+        while self._measure is not None and self._next < self.size:
             at = self._next + len(self._header) - start
             self._header += data[at : at + _LONG_HEADER - len(self._header)]
             length = self._measure(self._header)
             if length is None:
                 return
+            if self._measure is _box and length > _LONG_HEADER:  # else it is empty
+                self._boxes.add(self._header[4:8])
             if length == _NOTHING:  # what follows is judged when all is together
+                self._last_frame = self._next if self._measure is _frame else None
                 self._measure = None
             self._next, self._header = self._next + length, b""
+
+
+class _Packets:
+    """Those of a transport stream; something shorter than one may follow."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._end: int | None = None  # where something else begins
+
+    def take(self, data: bytes) -> None:
+        first = -self._size % _TS_PACKET
+        if self._end is None and (starts := data[first::_TS_PACKET]).strip(_TS_SYNC):
+            good = len(starts) - len(starts.lstrip(_TS_SYNC))
+            self._end = self._size + first + good * _TS_PACKET
+        self._size += len(data)
+
+    @property
+    def is_cut(self) -> bool:
+        return self._end is None and self._size % _TS_PACKET != 0
+
+    @property
+    def is_lost(self) -> bool:
+        return self._end is not None and self._size - self._end >= _TS_PACKET
 
 
 def _box(header: bytes) -> int | None:
@@ -94,6 +157,11 @@ def _element(header: bytes) -> int | None:
     mask = (1 << 7 * size_length) - 1
     size = int.from_bytes(header[id_length:before], "big") & mask
     return before if size == mask or header.startswith(_SEGMENT) else before + size
+
+
+def _frame(header: bytes) -> int | None:
+    """The same for a frame of sound."""
+    return packed_audio.length(header) if len(header) >= packed_audio.ENOUGH else None
 
 
 def _vint_length(first: bytes) -> int:

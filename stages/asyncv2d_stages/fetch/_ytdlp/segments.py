@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._http.body import is_textual, looks_like_media
+from asyncv2d_stages.fetch._ytdlp.packed_audio import behind_tag
 from asyncv2d_stages.fetch._ytdlp.segment_end import End, is_webm
+from asyncv2d_stages.fetch._ytdlp.segment_kind import Alike, is_no_media, kind_of
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
+_REST = re.compile(r"bytes=(\d+)-$")
+_BEGIN = re.compile(r"bytes (\d+)-", re.IGNORECASE)
 _CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\f\r")
 _WEBM = "webm"
 _ENCRYPTED = re.compile(r"#EXT-X-KEY:(?:[^\n]*,)?METHOD=(?!NONE|AES-128)([\w-]+)")
@@ -26,27 +30,46 @@ class BadSegmentError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is known of segments beforehand: the file's extension, and whether they are ciphers."""
+    """What is known of segments beforehand: the file's extension, and whether they are ciphers.
+
+    The first ones tell of what ``kind`` the others are, and what is in them (``content``).
+    """
 
     extension: str
     is_encrypted: bool = False
+    kind: Alike = field(default_factory=Alike)
+    content: Alike = field(default_factory=Alike)
+
+    def check(self) -> None:
+        """Raise ItemError (truncated) where not all that came belongs together."""
+        self.kind.check()
+        self.content.check()
 
 
 class Segment:
     """An answer while it is read; ``url`` is what was asked for."""
 
     def __init__(self, request: Any, answer: Any, expected: Expected) -> None:
-        """Refuse a part of what was asked for whole."""
+        """Refuse a part of what was asked for whole, and another rest than the one asked for."""
         self.url: str = request.url
         self._expected = expected
         is_asked_for_part = "Range" in request.headers
         if _is_part(answer) and not is_asked_for_part:
             answer.close()
             raise _bad("the server sent only a part of a segment, and was asked for all of it")
+        begin = rest_asked_for(request)
+        if answer.status == 206 and begin and _begin(answer) != begin:
+            answer.close()
+            raise _bad("the server sent something else than the rest of a segment")
         self._kind = (answer.headers.get("Content-Type") or "").partition(";")[0].strip()
         # Else it may begin with anything, and is the rest of one that broke off.
         self._is_whole = not (is_asked_for_part and answer.status == 206)
         self._end: End | None = None
+
+    @property
+    def size(self) -> int:
+        """How much of it came, if that is known to be its beginning."""
+        return 0 if self._end is None else self._end.size
 
     def take(self, data: bytes, *, is_last: bool) -> None:
         """Refuse what cannot be media, encrypted or not, or ends too early; ``data`` comes next."""
@@ -56,8 +79,28 @@ class Segment:
             _check_start(data, self._kind, self._expected)
             self._end = End(data)
         self._end.take(data)
-        if is_last and self._end.is_missing:
+        if is_last and not self._expected.is_encrypted:  # a cipher may look like anything
+            self._check_end(self._end)
+
+    def _check_end(self, end: End) -> None:
+        if end.is_missing:
             raise _bad("a segment ends before its own sizes say it does")
+        if end.is_lost:
+            raise _bad("a segment goes on with something else than the media it began with")
+        if end.content and (expected := self._expected.content.expected(end.content)):
+            raise _bad(f"a segment is {end.content}, and others are {expected}")
+
+
+def rest_asked_for(request: Any) -> int:
+    """Where the rest begins that is asked for behind what came; 0 where all is, or a stretch."""
+    asked = _REST.match(request.headers.get("Range") or "")
+    return 0 if asked is None else int(asked[1])
+
+
+def _begin(answer: Any) -> int | None:
+    """Where a part begins, as its server says."""
+    given = _BEGIN.match(answer.headers.get("Content-Range") or "")
+    return None if given is None else int(given[1])
 
 
 def _check_start(data: bytes, kind: str, expected: Expected) -> None:
@@ -71,8 +114,10 @@ def _check_start(data: bytes, kind: str, expected: Expected) -> None:
         return
     if expected.extension == _WEBM:
         raise _bad("a segment is none of WebM, as the others are")
-    if is_textual(kind) and not looks_like_media(data):
-        raise _bad(f"a segment is {kind}, and looks like no media")
+    if is_no_media(data) or (is_textual(kind) and not looks_like_media(data)):
+        raise _bad(f"a segment is {kind or 'of no type'}, and looks like no media")
+    if (start := behind_tag(data)) and (other := expected.kind.expected(kind_of(start))):
+        raise _bad(f"a segment is none of {other}, as others are")
 
 
 def is_encrypted(playlist: str) -> bool:

@@ -110,6 +110,7 @@ def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
             done = False
         if not done or not path.is_file():
             raise kept.last_failure()
+        kept.answers.segments.check()
     return str(path)
 
 
