@@ -988,7 +988,8 @@ class TestProcesses:
     async def test_segments_that_drip(self, site: Site, spool: Spool) -> None:
         """Do not keep the only process, and count as a body that stands still."""
         args = {"processes": 1, "slow_processes": 0}
-        fetcher = YtdlpFetcher.model_validate({"timeout": 2, "retries": 0, "yt_args": args})
+        limits = {"timeout": 5, "stall_timeout": 0.5, "retries": 0}
+        fetcher = YtdlpFetcher.model_validate({**limits, "yt_args": args})
         got: list[Fetched | ItemError] = []
 
         async def drip() -> None:
@@ -1006,7 +1007,7 @@ class TestProcesses:
         (error,) = got
         assert isinstance(error, ItemError)
         assert error.cause is Cause.STALLED
-        assert "fewer than 1000 bytes a second came for 4 s" in error.detail
+        assert "fewer than 1000 bytes a second came for 5.5 s" in error.detail
 
     async def test_pages_that_take_too_long(self, site: Site, spool: Spool) -> None:
         """Take as long again, so there is no further attempt."""
