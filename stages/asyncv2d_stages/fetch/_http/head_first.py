@@ -33,11 +33,16 @@ def protocol() -> type[ResponseHandler]:
 
         def data_received(self, data: bytes) -> None:
             """The head is told from what follows it, in whatever pieces it comes."""
+            if data and not (data := self._take_heads(data)):
+                return
+            super().data_received(data)  # nothing: what was held back is to be gone on with
+
+        def _take_heads(self, data: bytes) -> bytes:
+            """Hand heads on, or pieces of them; gives what follows them."""
             while data and self._head is not None:
                 head, data = self._split(self._head, data)
                 super().data_received(head)
-            if data:
-                super().data_received(data)
+            return data
 
         def _split(self, before: bytes, data: bytes) -> tuple[bytes, bytes]:
             head = before + data
