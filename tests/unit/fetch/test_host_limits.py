@@ -342,6 +342,16 @@ async def test_idle_hosts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
     assert hosts.remembered == 10
 
 
+async def test_hosts_that_say_more_are_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that is known of them."""
+    monkeypatch.setattr(host_limits, "_REMEMBERED", 10)
+    hosts = Hosts(Limits(most=4))
+    for number in range(20):
+        hosts.hear_more(f"{number}:80")
+    assert [hosts.says_more(f"{number}:80") for number in (0, 19, 20)] == [False, True, False]
+    assert hosts.remembered == 10
+
+
 class TestDownloads:
     """The same, asked of a server."""
 

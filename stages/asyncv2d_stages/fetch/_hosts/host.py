@@ -79,6 +79,7 @@ class Host:
     rests_for_one: bool = False
     lessons: int = 0
     busy_share: float = 0.0
+    says_more: bool = False  # than it was asked once: its answers may come late
     timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:

@@ -46,6 +46,17 @@ class Hosts:
         host = self._used.get(place)
         return host is not None and host.active + len(host.waiting) > 1
 
+    def says_more(self, place: str) -> bool:
+        """Whether this host said more than it was asked once."""
+        host = self._used.get(place) or self._idle.get(place)
+        return host is not None and host.says_more
+
+    def hear_more(self, place: str) -> None:
+        """A host said more than it was asked."""
+        host = self._host(place)
+        host.says_more = True
+        self._settle(host)
+
     def pause(self, place: str, pause_s: float) -> None:
         """Leave a host alone that asked others for so many seconds of rest.
 

@@ -100,8 +100,14 @@ def looks_like_media(start: bytes) -> bool:
 
 
 def encoding_of(response: aiohttp.ClientResponse) -> str:
-    """All that an answer says of how its body is encoded."""
-    return ",".join(response.headers.getall("Content-Encoding", ()))
+    """All that an answer says of how its body is encoded, for itself or for its transfer."""
+    headers = response.headers
+    own = ",".join(headers.getall("Content-Encoding", ()))
+    if "Transfer-Encoding" not in headers:
+        return own
+    # Chunks, which come last, are put together by aiohttp.
+    sent = ",".join(headers.getall("Transfer-Encoding")).strip().lower().removesuffix("chunked")
+    return f"{own},{sent}"
 
 
 def is_plain(encoding: str) -> bool:

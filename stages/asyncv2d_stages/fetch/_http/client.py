@@ -40,11 +40,11 @@ async def open_client(settings: HttpFetcher, context: FetchContext) -> AsyncIter
     """Open connections. Raises UserError where a setting needs what is not there."""
     policy = Policy(settings.private_addresses)
     dns_s = min(settings.dns_timeout, settings.timeout)
+    hosts = Hosts(limits(settings, context), context.pauses.tell)
     async with (
         open_lookup(policy, dns_s, family(settings), proxy_host(settings)) as lookup,
-        open_session(settings, lookup) as session,
+        open_session(settings, lookup, hosts) as session,
     ):
-        hosts = Hosts(limits(settings, context), context.pauses.tell)
         context.pauses.listen(hosts.pause)
         slots = Slots(context.concurrency)
         proxy = proxy_health(settings, context)

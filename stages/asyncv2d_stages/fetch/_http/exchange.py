@@ -160,10 +160,15 @@ class Exchange:
         return headers
 
     def _may_keep(self, place: str) -> bool:
-        """Whether the connection may stay open: idle ones to thousands of hosts are too many."""
+        """Whether the connection may stay open: idle ones to thousands of hosts are too many.
+
+        Those of hosts that say more than they are asked are of no use.
+        """
         now = asyncio.get_running_loop().time()
         while self._kept and self._kept[0] < now:
             self._kept.popleft()
+        if self._hosts.says_more(place):
+            return False
         if self._hosts.is_shared(place):
             return True
         if len(self._kept) >= self._most_kept:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from asyncv2d.types import Cause, UserError
 from asyncv2d_stages.fetch._hosts.dns import HostLookup, UnresolvedError, resolver
-from asyncv2d_stages.fetch._http.head_first import protocol
+from asyncv2d_stages.fetch._http.in_order import in_order
 
 if TYPE_CHECKING:
     import aiohttp
     from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
+    from asyncv2d_stages.fetch._hosts.limits import Hosts
     from asyncv2d_stages.fetch.http import HttpFetcher
 
 _KEPT_S = 5.0
@@ -51,9 +51,12 @@ def proxy_host(settings: HttpFetcher) -> str | None:
 
 @asynccontextmanager
 async def open_session(
-    settings: HttpFetcher, lookup: HostLookup
+    settings: HttpFetcher, lookup: HostLookup, hosts: Hosts | None = None
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session that follows no redirect, keeps no cookie, and unpacks no body by itself."""
+    """A session that follows no redirect, keeps no cookie, and unpacks no body by itself.
+
+    ``hosts`` is where it is kept which of them say more than they are asked.
+    """
     import aiohttp
     from multidict import CIMultiDict
 
@@ -69,7 +72,7 @@ async def open_session(
     authorization = headers.pop("Authorization", None)
     is_socks = settings.proxy is not None and settings.proxy.startswith("socks")
     async with aiohttp.ClientSession(
-        connector=_connector(settings, lookup),
+        connector=_connector(settings, lookup, hosts),
         timeout=aiohttp.ClientTimeout(
             total=None,
             sock_connect=min(settings.connect_timeout, settings.timeout),
@@ -99,7 +102,9 @@ def _authorizing(authorization: str) -> ClientMiddlewareType:
     return send
 
 
-def _connector(settings: HttpFetcher, lookup: HostLookup) -> aiohttp.BaseConnector:
+def _connector(
+    settings: HttpFetcher, lookup: HostLookup, hosts: Hosts | None
+) -> aiohttp.BaseConnector:
     import aiohttp
 
     options: dict[str, Any] = {
@@ -109,44 +114,14 @@ def _connector(settings: HttpFetcher, lookup: HostLookup) -> aiohttp.BaseConnect
         "use_dns_cache": False,
     }
     if settings.proxy is not None and settings.proxy.startswith("socks"):
-        return _socks_connector(settings.proxy, {**options, "family": family(settings)})
+        options["family"] = family(settings)
+        return _socks_connector(settings.proxy, hosts, options)
     # No family: the lookup gives addresses of the right one only, and of an address that a row
     # names aiohttp would believe that it is of that family too.
-    connector: aiohttp.BaseConnector = _in_order(aiohttp.TCPConnector)(
+    connector: aiohttp.BaseConnector = in_order(aiohttp.TCPConnector, hosts)(
         resolver=resolver(lookup), socket_factory=_sockets(family(settings)), **options
     )
     return connector
-
-
-class _InOrder:
-    """Of a connector: leaves connections on which a server said more than it was asked.
-
-    aiohttp would take what came meanwhile for the answer to the next request. Where that happened
-    once, it may come too late to be seen, so such a server's connections are not used again.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._factory = partial(protocol(), loop=asyncio.get_running_loop())
-        self._say_more = set[Any]()
-
-    async def _get(self, key: Any, traces: Any) -> Any:
-        kept: Any = super()
-        while (connection := await kept._get(key, traces)) is not None:
-            if not connection.protocol.should_close:
-                return connection
-            self._say_more.add(key)
-            connection.close()
-        return None
-
-    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
-        used: Any = super()
-        should_close = should_close or key in self._say_more
-        used._release(key, protocol, should_close=should_close)
-
-
-def _in_order(kind: type[Any]) -> Any:
-    return type(kind.__name__, (_InOrder, kind), {})
 
 
 def _sockets(wanted: socket.AddressFamily) -> Callable[[Any], socket.socket]:
@@ -165,7 +140,9 @@ def _sockets(wanted: socket.AddressFamily) -> Callable[[Any], socket.socket]:
     return make
 
 
-def _socks_connector(proxy: str, options: dict[str, Any]) -> aiohttp.BaseConnector:
+def _socks_connector(
+    proxy: str, hosts: Hosts | None, options: dict[str, Any]
+) -> aiohttp.BaseConnector:
     try:
         from aiohttp_socks import ProxyConnector
     except ImportError:
@@ -176,6 +153,6 @@ def _socks_connector(proxy: str, options: dict[str, Any]) -> aiohttp.BaseConnect
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         plain = proxy.replace("5h://", "5://")
-        kind = _in_order(ProxyConnector)
+        kind = in_order(ProxyConnector, hosts)
         connector: aiohttp.BaseConnector = kind.from_url(plain, rdns=True, **options)
     return connector
