@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from asyncv2d_stages.fetch._hosts import host as one_host
 from asyncv2d_stages.fetch._hosts import limits as host_limits
 from asyncv2d_stages.fetch._hosts.host import HostGivenUpError, Limits
 from asyncv2d_stages.fetch._hosts.limits import Hosts, NoTurnError
+from tests.unit.fetch.test_http_raw import answering, head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -370,6 +372,34 @@ class TestDownloads:
             async with anyio.create_task_group() as tasks:
                 for number in range(20):
                     tasks.start_soon(get, number)
+
+    @pytest.mark.parametrize(
+        ("status", "cause", "enough"),
+        [
+            ("429 Too Many Requests", Cause.HTTP_429, 2),
+            ("503 Service Unavailable", Cause.HTTP_5XX, 3),
+        ],
+    )
+    async def test_a_pause_for_longer_than_rows_wait(
+        self, downloads: Downloads, status: str, cause: Cause, enough: int
+    ) -> None:
+        """Ends rows at once, with how long it is; after a few, no others ask at all."""
+        asked: list[str] = []
+        failures: list[ItemError] = []
+
+        async def answer(request: str, writer: asyncio.StreamWriter) -> None:
+            asked.append(request)
+            writer.write(head(status, Retry_After=3600, Content_Length=0))
+
+        async with answering(answer) as base, downloads.client(concurrency=1, retries=5) as client:
+            for number in range(10):
+                with pytest.raises(ItemError) as caught:
+                    await client.download(f"{base}/{number}.mp4")
+                failures.append(caught.value)
+        assert {error.cause for error in failures} == {cause}
+        assert all("asks to wait 3600 s" in error.detail for error in failures)
+        assert [error.attempts for error in failures] == [1] * enough + [0] * (10 - enough)
+        assert len(asked) == enough
 
     async def test_a_dead_host_costs_little(self, server: Server, downloads: Downloads) -> None:
         """Its rows fail for what it died of, with the attempts that they had."""

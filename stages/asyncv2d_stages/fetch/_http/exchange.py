@@ -248,6 +248,8 @@ def _hear(response: aiohttp.ClientResponse, turn: Turn) -> None:
         return
     error = _BusyError.of(_of_status(response))
     error.facts["retry_after_s"] = pause_s
+    if pause_s is not None and pause_s >= 1:
+        error.detail += f"; it asks to wait {pause_s:.0f} s"
     turn.failed(error, pause_s)
     raise error
 
