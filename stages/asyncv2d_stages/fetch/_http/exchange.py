@@ -141,7 +141,7 @@ class Exchange:
             raise
         except foreseen() as error:
             failure = explained(error, transfer.status)
-            await self._proxy.hear(error, failure, begin)
+            await self._proxy.hear(error, failure, begin, call.target.place)
             if limit.cancelled_caught and limit.deadline < end:
                 failure.detail = f"no answer began within {self._head_s:g} s"
             if failure.cause in SILENT and not is_nonsense(error):

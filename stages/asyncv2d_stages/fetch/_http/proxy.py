@@ -4,14 +4,15 @@ A request that stays without an answer may be the server's fault or the proxy's.
 asked for a name that nobody has, which it must answer itself. One that gives no answer to that may
 be one that says nothing of what it cannot reach: it is asked for what it served last. Where that
 stays without an answer too, and so do all that were asked meanwhile, the proxy is away: its rows
-wait, and when nothing has been served for longer than the patience, the run ends.
+wait, and when nothing has been served for longer than the patience, the run ends. So it is with one
+that says of several servers that it cannot reach them, and then of those that it served last.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from asyncv2d.types import Cause, ItemError, RunError
 from asyncv2d_stages.fetch._hosts.host import SILENT
 from asyncv2d_stages.fetch._http.proxy_look import (
     ANSWERED,
+    FAILED,
     REFUSED,
     ask_through,
     is_answer,
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
     from asyncv2d_stages.fetch.http import HttpFetcher
 
 _PAUSE_S = 1.0
+_REFUSES = "refuses to serve: it wants another user or password in its URL"
 _NOBODY = "http://asyncv2d.invalid/"
 _TIMES = 3
 _REMEMBERED = 3  # servers, of which not all may be gone at once
+_SEVERAL = 4  # servers in a row that failed, until it may be the proxy that does
 _MOST_OUTAGES = 3  # that a row sits through: one in more of them may be about the row itself
 _LONGEST_ANSWER_S = 15.0
 _SCHEMES = ("http", "https", "socks4", "socks5", "socks5h")
@@ -114,11 +118,13 @@ class ProxyHealth:
         self._looking = asyncio.Lock()
         self._looked_at = self._asked_others_at = -1.0
         self._said: int | None = None
+        self._failing: set[str] = set()
+        self._failed_at = -1.0
 
     async def answered(self, status: int, asked: Target, asked_at: float) -> None:
         """An answer came through it, or from it, to what was asked then.
 
-        Raises RunError or ProxyDownError where it refuses to serve.
+        Raises RunError or ProxyDownError where it refuses to serve, or cannot.
         """
         if not self._is_used:
             return
@@ -126,8 +132,12 @@ class ProxyHealth:
         if status == REFUSED and self._is_http and asked.scheme == "http":
             await self.refused(ItemError(Cause.HTTP_4XX, f"HTTP {status}", http_status=status))
             return
+        if status in FAILED and self._is_http and asked.scheme == "http":
+            failure = ItemError(Cause.HTTP_5XX, f"HTTP {status}", http_status=status)
+            await self._failed(failure, asked.place)
         self._serves(asked_at)
         if status < 500:
+            self._failing.clear()
             self._served[asked.origin] = None
             self._served.move_to_end(asked.origin)
             if len(self._served) > _REMEMBERED:
@@ -146,11 +156,13 @@ class ProxyHealth:
             if await self._look() != REFUSED:
                 return
         if not self._served:
-            raise self._refusal() from failure
-        self._missed(failure, is_refused=True)
+            raise self._end(_REFUSES) from failure
+        self._missed(failure, _REFUSES)
 
-    async def hear(self, error: Exception, failure: ItemError, asked_at: float) -> None:
-        """Take what a request of then raised, and what that is taken for.
+    async def hear(
+        self, error: Exception, failure: ItemError, asked_at: float, place: str | None = None
+    ) -> None:
+        """Take what a request of then raised, and what that is taken for; ``place`` was asked.
 
         Raises ProxyDownError where that is the proxy's doing, and RunError where it has been away
         for longer than the patience, or refuses to serve.
@@ -160,16 +172,45 @@ class ProxyHealth:
         if is_refusal(error):
             await self.refused(failure)
         elif is_answer(error):
+            if place is not None:
+                await self._failed(failure, place)
             self._serves(asked_at)
         elif is_unreached(error):
             self._missed(failure)
         elif failure.cause in _DOUBTFUL:
             await self._doubt(failure, asked_at)
 
+    async def _failed(self, failure: ItemError, place: str) -> None:
+        """It could not serve this server. Raises as ``hear`` does where it can serve none now.
+
+        Where it never served any, or one only, they may all be gone.
+        """
+        if len(self._failing) < _SEVERAL:
+            self._failing.add(place)
+        if len(self._failing) == _SEVERAL and len(self._served) > 1:
+            if await self._serves_some():
+                self._failing.clear()
+            else:
+                self._missed(failure, f"has failed for {self._patience}, at last: {failure.detail}")
+
+    async def _serves_some(self) -> bool:
+        """Whether any of those is served still that were served last."""
+        asked_at = _now()
+        with waiting():
+            async with self._looking:
+                if len(self._failing) < _SEVERAL or self._failed_at >= asked_at:
+                    return self._failed_at < asked_at  # somebody looked meanwhile
+                await self._wait_to_ask()
+                began = _now()
+                said = await asyncio.gather(*(self._ask([url]) for url in self._small_files()))
+                is_served = any(status not in (None, *FAILED) for status in said)
+                self._failed_at = -1.0 if is_served else began
+                return is_served
+
     async def _doubt(self, failure: ItemError, asked_at: float) -> None:
         said = await self._look()
         if said in (None, REFUSED):
-            self._missed(failure, is_refused=said == REFUSED)
+            self._missed(failure, _REFUSES if said == REFUSED else None)
         # What was sent while it was away is lost, though it may be there again.
         if self._outage is not None and asked_at <= self._outage.until:
             raise ProxyDownError(failure, self._outage.began)
@@ -181,13 +222,13 @@ class ProxyHealth:
         if outage is not None and not outage.is_over and asked_at > outage.began:
             outage.until, outage.is_over = max(outage.until, asked_at), True
 
-    def _missed(self, failure: ItemError, *, is_refused: bool = False) -> NoReturn:
+    def _missed(self, failure: ItemError, problem: str | None = None) -> NoReturn:
         now = _now()
         if self._outage is None or self._outage.is_over:
             self._outage = _Outage(now, now)
         self._outage.until = now
         if now - self._outage.began > self._settings.host_patience:
-            raise (self._refusal() if is_refused else self._absence()) from failure
+            raise self._end(problem or f"has not been reached for {self._patience}") from failure
         raise ProxyDownError(failure, self._outage.began) from failure
 
     async def _look(self) -> int | None:
@@ -224,9 +265,15 @@ class ProxyHealth:
         """The same of servers, which must not be asked all the time."""
         if not self._served:
             return None
+        await self._wait_to_ask()
+        return await self._ask(self._small_files())
+
+    async def _wait_to_ask(self) -> None:
         await asyncio.sleep(self._asked_others_at + _PAUSE_S - _now())
         self._asked_others_at = _now()
-        return await self._ask([f"{origin}/robots.txt" for origin in self._served])
+
+    def _small_files(self) -> Sequence[str]:
+        return [f"{origin}/robots.txt" for origin in self._served]
 
     async def _ask(self, urls: Iterable[str]) -> int | None:
         """The first status that comes."""
@@ -243,18 +290,14 @@ class ProxyHealth:
                 one.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
 
-    def _absence(self) -> RunError:
-        return RunError(
-            f"reading.proxy: {redacted(self._settings.proxy or '')} has not been reached for"
-            f" {self._settings.host_patience:g} s; what is finished is kept: run the same command"
-            " again"
-        )
+    @property
+    def _patience(self) -> str:
+        return f"{self._settings.host_patience:g} s"
 
-    def _refusal(self) -> RunError:
+    def _end(self, problem: str) -> RunError:
         return RunError(
-            f"reading.proxy: {redacted(self._settings.proxy or '')} refuses to serve: it wants"
-            " another user or password in its URL; what is finished is kept: run the same command"
-            " again"
+            f"reading.proxy: {redacted(self._settings.proxy or '')} {problem}; what is finished is"
+            " kept: run the same command again"
         )
 
 

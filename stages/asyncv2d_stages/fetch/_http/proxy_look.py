@@ -20,6 +20,8 @@ REFUSED = 407
 """The status with which a proxy wants another user or password."""
 ANSWERED = 200
 """Stands for any other answer that has no status."""
+FAILED = (502, 503, 504)
+"""Statuses with which a proxy says that it cannot serve; so may the server itself."""
 _AUTH = "authentication"
 
 
@@ -45,7 +47,7 @@ async def ask_through(settings: HttpFetcher, url: str, within_s: float) -> int |
     except foreseen() as error:
         if is_refusal(error):
             return REFUSED
-        return ANSWERED if is_answer(error) else None
+        return getattr(error, "status", FAILED[0]) if is_answer(error) else None
 
 
 def is_refusal(error: Exception) -> bool:

@@ -108,7 +108,7 @@ class SmallFiles:
             raise
         except foreseen() as error:
             failure = explained(error, None)
-            await self._proxy.hear(error, failure, turn.asked_at)
+            await self._proxy.hear(error, failure, turn.asked_at, wanted.place)
             if failure.cause in SILENT:
                 turn.failed(failure, None)
             raise failure from error
