@@ -21,8 +21,10 @@ _BEGIN = b"HTTP/"
 _END = re.compile(rb"\n\r?\n")
 _INTERIM = re.compile(rb"\s*(HTTP/1\.\d 1(?!01)|\Z)")  # the answer itself is yet to come
 _LONGEST = 1 << 18
-_LENGTH = re.compile(rb"\ncontent-length:([^\n]*)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\ntransfer-encoding:[^\n]*\bchunked\s*\n", re.IGNORECASE)
+# In a head of small letters: they are looked for in each.
+_LENGTH = re.compile(rb"\ncontent-length:([^\n]*)")
+_CHUNKED = re.compile(rb"\ntransfer-encoding:[^\n]*\bchunked\s*\n")
+_LENGTH_AS_SENT = re.compile(_LENGTH.pattern, re.IGNORECASE)
 
 
 @cache
@@ -119,12 +121,13 @@ def with_one_length(head: bytes) -> bytes:
     Chunks count more than a length (RFC 9112, 6.3), and the same length twice is one (RFC 9110,
     8.6); aiohttp refuses both.
     """
-    said = [one.strip() for line in _LENGTH.findall(head) for one in line.split(b",")]
+    small = head.lower()
+    said = [one.strip() for line in _LENGTH.findall(small) for one in line.split(b",")]
     if not said:
         return head
-    if _CHUNKED.search(head):
-        return _LENGTH.sub(b"", head)
+    if _CHUNKED.search(small):
+        return _LENGTH_AS_SENT.sub(b"", head)
     if len(said) == 1 or len(set(said)) > 1:
         return head
     lines = iter([b"\nContent-Length: %b\r" % said[0]])
-    return _LENGTH.sub(lambda _: next(lines, b""), head)
+    return _LENGTH_AS_SENT.sub(lambda _: next(lines, b""), head)
