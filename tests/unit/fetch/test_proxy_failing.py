@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asyncv2d.types import Cause, ItemError, RunError
@@ -39,9 +40,11 @@ class Failing(MoodyProxy):
         self._spared = spared
         self.is_well = True
         self.looks = 0
+        self.asked_of: list[str] = []
         self.looked = anyio.Event()
 
     async def _say(self, url: str) -> bytes | None:
+        self.asked_of.append(url)
         if self.is_well or url.startswith(tuple(self._spared)):
             return None
         if url.endswith("/robots.txt"):
@@ -130,7 +133,7 @@ async def test_one_that_opens_no_tunnel_any_more(server: Server, downloads: Down
             await fail_all(client, [url.replace("http:", "https:") for url in OTHERS])
 
 
-@pytest.mark.parametrize("served", [SERVED, SERVED[:1], []])
+@pytest.mark.parametrize("served", [SERVED, SERVED[:1]])
 async def test_servers_that_are_gone(
     server: Server, downloads: Downloads, served: Sequence[str]
 ) -> None:
@@ -147,3 +150,36 @@ async def test_servers_that_are_gone(
         causes = await fail_all(client, OTHERS)
     assert causes == [Cause.HTTP_5XX] * len(OTHERS)
     assert proxy.looks == (2 if is_sure else 0)  # of the other one
+
+
+async def test_one_that_never_served(server: Server, downloads: Downloads) -> None:
+    """Is waited for once, and then rows fail alone, and say so: their servers may all be gone."""
+    proxy = Failing(server, 502)
+    proxy.is_well = False
+    async with (
+        listening(proxy.http) as address,
+        downloads.client(proxy=f"http://{address}", retries=0, host_patience=0.05) as client,
+    ):
+        causes = await fail_all(client, OTHERS)
+        with pytest.raises(ItemError, match="nothing was served through"):
+            await client.download(OTHERS[0])
+    assert causes == [Cause.HTTP_5XX] * len(OTHERS)
+    again = [url for url in OTHERS[1:] if proxy.asked_of.count(url) > 1]
+    assert again == OTHERS[3:4]
+
+
+async def test_one_that_serves_after_a_while(server: Server, downloads: Downloads) -> None:
+    """Costs the rows nothing that came when it was known to fail."""
+    proxy = Failing(server, 502)
+    proxy.is_well = False
+    async with (
+        listening(proxy.http) as address,
+        downloads.client(concurrency=8, proxy=f"http://{address}", retries=0) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        await fail_all(client, OTHERS[:3])
+        for url in OTHERS[3:]:
+            tasks.start_soon(get, client, url)
+        while proxy.asked_of.count(OTHERS[3]) < 3:
+            await anyio.lowlevel.checkpoint()
+        proxy.is_well = True

@@ -136,6 +136,7 @@ class Exchange:
             if isinstance(error, UnresolvedError):  # with a proxy, the name is the proxy's
                 await self._proxy.hear(error, error, begin)
             error.facts.setdefault("http_status", transfer.status)
+            error.detail += self._proxy.remark(transfer.status)
             if not isinstance(error, _BusyError):
                 turn.done()
             raise

@@ -11,8 +11,7 @@ that says of several servers that it cannot reach them, and then of those that i
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
@@ -31,6 +30,7 @@ from asyncv2d_stages.fetch._http.proxy_look import (
     is_refusal,
     is_unreached,
 )
+from asyncv2d_stages.fetch._http.proxy_record import ProxyRecord
 from asyncv2d_stages.fetch._http.urls import Target
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ _PAUSE_S = 1.0
 _REFUSES = "refuses to serve: it wants another user or password in its URL"
 _NOBODY = "http://asyncv2d.invalid/"
 _TIMES = 3
-_REMEMBERED = 3  # servers, of which not all may be gone at once
-_SEVERAL = 4  # servers in a row that failed, until it may be the proxy that does
 _MOST_OUTAGES = 3  # that a row sits through: one in more of them may be about the row itself
 _LONGEST_ANSWER_S = 15.0
 _SCHEMES = ("http", "https", "socks4", "socks5", "socks5h")
@@ -113,13 +111,13 @@ class ProxyHealth:
         self._answer_s = min(wait_s, _LONGEST_ANSWER_S)
         self._outage: _Outage | None = None
         self._proved_at = -1.0
-        self._served: OrderedDict[str, None] = OrderedDict()
+        self._record = ProxyRecord()
         self._is_mute = False
         self._looking = asyncio.Lock()
         self._looked_at = self._asked_others_at = -1.0
         self._said: int | None = None
-        self._failing: set[str] = set()
         self._failed_at = -1.0
+        self._has_waited = False
 
     async def answered(self, status: int, asked: Target, asked_at: float) -> None:
         """An answer came through it, or from it, to what was asked then.
@@ -137,11 +135,8 @@ class ProxyHealth:
             await self._failed(failure, asked.place)
         self._serves(asked_at)
         if status < 500:
-            self._failing.clear()
-            self._served[asked.origin] = None
-            self._served.move_to_end(asked.origin)
-            if len(self._served) > _REMEMBERED:
-                self._served.popitem(last=False)
+            self._record.add_served(asked.origin)
+            self._has_waited = False
 
     def may_be_refused(self, status: object) -> bool:
         """Whether one of many proxies behind one name may have said this: worth another try."""
@@ -155,7 +150,7 @@ class ProxyHealth:
         for _ in range(_TIMES):
             if await self._look() != REFUSED:
                 return
-        if not self._served:
+        if not self._record.served:
             raise self._end(_REFUSES) from failure
         self._missed(failure, _REFUSES)
 
@@ -183,26 +178,39 @@ class ProxyHealth:
     async def _failed(self, failure: ItemError, place: str) -> None:
         """It could not serve this server. Raises as ``hear`` does where it can serve none now.
 
-        Where it never served any, or one only, they may all be gone.
+        Where it served one alone, or never any, they may be gone: for the latter it is waited once.
         """
-        if len(self._failing) < _SEVERAL:
-            self._failing.add(place)
-        if len(self._failing) == _SEVERAL and len(self._served) > 1:
-            if await self._serves_some():
-                self._failing.clear()
-            else:
-                self._missed(failure, f"has failed for {self._patience}, at last: {failure.detail}")
+        record = self._record
+        record.add_failed(place)
+        if not record.fails or record.served == 1 or self._has_waited:
+            return
+        if record.served and await self._serves_some():
+            record.forgive()
+            return
+        try:
+            self._missed(failure, f"has failed for {self._patience}, at last: {failure.detail}")
+        except RunError:
+            if record.served:
+                raise
+            self._has_waited = True
+
+    def remark(self, status: object) -> str:
+        """What is to be said of a failure with this status, for which it may be to blame."""
+        never_served = self._is_used and status in FAILED and not self._record.served
+        return "; nothing was served through reading.proxy so far" if never_served else ""
 
     async def _serves_some(self) -> bool:
         """Whether any of those is served still that were served last."""
         asked_at = _now()
         with waiting():
             async with self._looking:
-                if len(self._failing) < _SEVERAL or self._failed_at >= asked_at:
+                if not self._record.fails or self._failed_at >= asked_at:
                     return self._failed_at < asked_at  # somebody looked meanwhile
                 await self._wait_to_ask()
                 began = _now()
-                said = await asyncio.gather(*(self._ask([url]) for url in self._small_files()))
+                said = await asyncio.gather(
+                    *(self._ask([url]) for url in self._record.small_files())
+                )
                 is_served = any(status not in (None, *FAILED) for status in said)
                 self._failed_at = -1.0 if is_served else began
                 return is_served
@@ -242,7 +250,8 @@ class ProxyHealth:
                     if said is None and self._proved_at > began:  # it came back meanwhile
                         said = ANSWERED
                         self._outage = self._outage or _Outage(began, began, is_over=True)
-                    if said not in (None, REFUSED):
+                    # Of one that fails, a failure is no proof.
+                    if said not in (None, REFUSED) and not (self._record.fails and said in FAILED):
                         self._serves(began)
                     self._looked_at, self._said = began, said
                 return self._said
@@ -254,7 +263,7 @@ class ProxyHealth:
         if (said := await self._ask([_NOBODY])) is not None:
             self._is_mute = False
             return said
-        if self._is_mute or not self._served:
+        if self._is_mute or not self._record.served:
             return None
         said = await self._ask_others()
         # If it speaks now, it was away a moment ago.
@@ -263,17 +272,14 @@ class ProxyHealth:
 
     async def _ask_others(self) -> int | None:
         """The same of servers, which must not be asked all the time."""
-        if not self._served:
+        if not self._record.served:
             return None
         await self._wait_to_ask()
-        return await self._ask(self._small_files())
+        return await self._ask(self._record.small_files())
 
     async def _wait_to_ask(self) -> None:
         await asyncio.sleep(self._asked_others_at + _PAUSE_S - _now())
         self._asked_others_at = _now()
-
-    def _small_files(self) -> Sequence[str]:
-        return [f"{origin}/robots.txt" for origin in self._served]
 
     async def _ask(self, urls: Iterable[str]) -> int | None:
         """The first status that comes."""
