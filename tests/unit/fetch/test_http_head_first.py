@@ -152,7 +152,7 @@ TRANSFERS: Mapping[str, tuple[str, bytes, str | None]] = {
     "half of it": ("gzip, chunked", gzip.compress(FILE)[:-9], "truncated"),
     "gzip of its own": ("chunked\r\nContent-Encoding: gzip", gzip.compress(FILE), None),
     "both": ("gzip, chunked\r\nContent-Encoding: gzip", gzip.compress(FILE), "corrupt"),
-    "unknown": ("br, chunked", FILE, "corrupt"),
+    "unknown": ("Br, chunked", FILE, "corrupt"),
 }
 
 
@@ -174,3 +174,4 @@ async def test_a_transfer_that_is_packed(downloads: Downloads, kind: str) -> Non
         error = await downloads.failure(f"{base}/a.mp4", retries=0)
     assert error.cause == cause
     assert "compressed" in error.detail
+    assert ("(br)" in error.detail) == (kind == "unknown")

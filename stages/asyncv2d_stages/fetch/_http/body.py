@@ -126,9 +126,8 @@ class Unpacker:
     def __init__(self, encoding: str) -> None:
         self._name = ",".join(_encodings(encoding))
         if self._name not in ("gzip", "x-gzip", "deflate"):
-            detail = (
-                f"the server compressed the body ({encoding[:40]}), which it was not asked to do"
-            )
+            names = self._name[:40]
+            detail = f"the server compressed the body ({names}), which it was not asked to do"
             raise ItemError(Cause.CORRUPT, detail)
         self._inner = self._new(b"")
         self._begun = False
