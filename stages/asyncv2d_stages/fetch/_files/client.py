@@ -6,9 +6,10 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from asyncv2d.deadline import waiting
 from asyncv2d.ports import FetchContext
@@ -157,8 +158,7 @@ def _telling(turn: Turn) -> Iterator[None]:
     turn.done()
 
 
-@dataclass(slots=True)
-class _Tries:
+class _Tries(Struct):
     """How often a row failed, and may."""
 
     retries: int

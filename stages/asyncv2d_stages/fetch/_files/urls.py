@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+from msgspec import Struct
 
 from asyncv2d.types import Cause, ItemError
 
@@ -12,16 +13,19 @@ _TYPE = re.compile(r"(?i);type=[ai]\Z")  # how to send it, which is no part of i
 _ENDS_COMMAND = re.compile(rb"[\r\n\0]")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """Where a file lies. Names are bytes: what they are in characters, only the server knows."""
 
-    url: str = field(repr=False)
+    url: str
     host: str
     port: int
     user: bytes
-    password: bytes = field(repr=False)
+    password: bytes
     path: bytes
+
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"Target({self.place})"
 
     @property
     def place(self) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from asyncv2d_stages.fetch._files.deadlines import Deadlines
 from asyncv2d_stages.fetch._files.urls import Target
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from asyncv2d_stages.fetch.remote import RemoteFetcher
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(Struct, frozen=True):
     """What is wanted, from the first of these addresses where there is somebody."""
 
     settings: RemoteFetcher

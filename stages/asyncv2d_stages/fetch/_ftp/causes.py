@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from asyncv2d.redact import said_about
 from asyncv2d.types import Cause, ItemError
@@ -18,8 +19,7 @@ _CROWDED = re.compile(r"(?i)\b(?:too many|maximum)\b.{0,40}\b(?:connection|clien
 _FORBIDDEN = re.compile(r"(?i)\bpermission\b|\bdenied\b|\bnot (?:allowed|authori[sz]ed)\b")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A server's answer to a command."""
 
     code: int

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
 import anyio
+from msgspec import Struct
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._files.deadlines import Deadlines
@@ -32,8 +32,7 @@ async def connection(address: str, port: int) -> AsyncIterator[Streams]:
             await writer.wait_closed()
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(Struct, frozen=True):
     """Commands, and the replies to them."""
 
     streams: Streams

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec import Struct
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._files.busy import NobodyError
@@ -31,8 +31,7 @@ _PASSIVE = re.compile(r"\d+,\s*\d+,\s*\d+,\s*\d+,\s*(\d{1,3}),\s*(\d{1,3})")
 _EXTENDED = re.compile(r"\((.)\1\1(\d{1,5})\1\)")
 
 
-@dataclass(slots=True)
-class Session:
+class Session(Struct):
     """A conversation at ``address``; all its connections are in ``stack``."""
 
     wanted: Target
@@ -41,8 +40,8 @@ class Session:
     connect_s: float
     stall_s: float
     stack: AsyncExitStack
-    data: Streams | None = field(default=None, init=False)
-    is_begun: bool = field(default=False, init=False)
+    data: Streams | None = None
+    is_begun: bool = False
 
     async def log_in(self) -> None:
         """Say who asks, and that files are to be sent as they are."""

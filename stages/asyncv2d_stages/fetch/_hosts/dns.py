@@ -11,11 +11,11 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
+from msgspec import Struct
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._hosts.answers import Answers
@@ -38,8 +38,7 @@ _CLOSING_S = 2.0
 _NO_SUCH_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a query found: addresses, or why there are none, and whether that will stay so."""
 
     addresses: Sequence[tuple[socket.AddressFamily, str]]

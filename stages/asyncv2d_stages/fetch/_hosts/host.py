@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from asyncv2d.types import Cause, ItemError
 
@@ -34,8 +35,7 @@ class HostGivenUpError(ItemError):
     """The host failed for others until it was given up; this row did not get its turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What is the same for all hosts: requests at a time, seconds between two, patience."""
 
     most: int
@@ -43,22 +43,20 @@ class Limits:
     patience_s: float = 60.0
 
 
-@dataclass(slots=True)
-class Failures:
+class Failures(Struct):
     """How often a host failed for one cause, and how at last."""
 
     count: int
     last: ItemError
 
 
-@dataclass(eq=False, slots=True)
-class Host:
+class Host(Struct, eq=False):
     """A host's state, and those who wait for it."""
 
     place: str
     limits: Limits
     interval_s: float
-    limit: float = field(init=False)
+    limit: float = 0.0  # adapts
     active: int = 0
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
     is_new: bool = True

@@ -12,7 +12,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from asyncv2d.deadline import waiting
 from asyncv2d.types import ItemError
@@ -168,8 +169,7 @@ class Hosts:
             self._tell_pause(host.place, heeded_s)
 
 
-@dataclass(eq=False, slots=True)
-class Turn:
+class Turn(Struct, eq=False):
     """The right to send one request, and the duty to say what became of it."""
 
     hosts: Hosts

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from msgspec import Struct
 
 from asyncv2d.types import Cause, ItemError
 
@@ -48,8 +49,7 @@ _NOT_GLOBAL = tuple(
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """What of this network may be reached: ``auto``: what a row plainly names."""
 
     private: PrivateAddresses

@@ -11,8 +11,9 @@ import resource
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from asyncv2d.deadline import waiting
 
@@ -30,8 +31,7 @@ class Progress(Protocol):
         """Bytes, roughly."""
 
 
-@dataclass(eq=False, slots=True)
-class _Slot:
+class _Slot(Struct, eq=False):
     what: Progress
     seen: int
     is_lent: bool = False

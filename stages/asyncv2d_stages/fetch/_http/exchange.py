@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec import Struct
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._hosts.dns import UnresolvedError
@@ -49,8 +49,7 @@ _LEAST_KEPT = 64
 _PERSONAL = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A request to be made."""
 
     target: Target

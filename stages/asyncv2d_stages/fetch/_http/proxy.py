@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from asyncv2d.deadline import waiting
 from asyncv2d.ports import FetchContext
@@ -78,8 +79,7 @@ async def wait_for_proxy() -> None:
         await asyncio.sleep(_PAUSE_S)
 
 
-@dataclass(slots=True)
-class _Outage:
+class _Outage(Struct):
     """When it began, and until when the proxy may have been away."""
 
     began: float

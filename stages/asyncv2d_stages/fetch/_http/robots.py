@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from asyncv2d.types import Cause, ItemError, RunError, UserError
 from asyncv2d_stages.fetch._hosts.answers import Answers
@@ -21,8 +22,7 @@ _BAD_FOR_S = 300.0
 _LONGEST_DELAY_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """A host's rules, or why there are none."""
 
     parsed: Any = None

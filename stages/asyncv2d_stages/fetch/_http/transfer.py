@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from asyncv2d.ports import BodyWriter, Spool
 from asyncv2d.types import Blob, Cause, ItemError
@@ -31,8 +32,7 @@ class NoRoomError(Exception):
         self.size = size
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """By what a server knows that a file is the same; ``place`` is where it lies there."""
 
     place: str
@@ -52,8 +52,7 @@ class Version:
         )
 
 
-@dataclass(slots=True)
-class Transfer:
+class Transfer(Struct):
     """What came of a body so far, and whether the rest can be asked for.
 
     ``more_to_come``: its row needs a further body. ``expected`` is how large it is (bytes), where

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
+
+from msgspec import Struct
 
 from asyncv2d.types import Cause, ItemError
 
@@ -20,8 +21,7 @@ _ILLEGAL = re.compile(r"[^!#-;=?-\[\]-~]")
 _LEGAL_IN_USER = "%!$&'()*+,;=-._~:"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """A URL that can be asked for."""
 
     text: str

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
+from msgspec import Struct
 
 _CHUNK = 256 << 10
 _MOST_AT_A_TIME = 16
 _LEAST = 4096  # bytes: a server that sends fewer is asked for one block after the other
 
 
-@dataclass(slots=True)
-class Reads:
+class Reads(Struct):
     """A file in blocks, each of which is one request; it has to be opened with ``block_size=0``."""
 
     file: asyncssh.SFTPClientFile

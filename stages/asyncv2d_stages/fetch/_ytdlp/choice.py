@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from asyncv2d.types import Modality
 
@@ -16,8 +17,7 @@ _IN_PIECES = ("m3u8", "m3u8_native", "http_dash_segments", "http_dash_segments_g
 _SMALL_CODECS = ("avc", "h264")  # decoded everywhere, and at the least cost
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Takes the smallest forms that are large enough, as video2dataset does.
 
     That is the lowest picture of at least ``height``, else the highest; and, where the sound comes

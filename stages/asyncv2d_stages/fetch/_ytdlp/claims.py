@@ -13,12 +13,13 @@ import importlib.util
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import regex
@@ -34,8 +35,7 @@ _LONGEST_MATCH_S = 0.05
 _TOO_COMMON = frozenset({"", "www", "com", "http", "https", "generic"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     """An extractor: the site it belongs to, and the source text of its pattern or patterns."""
 
     site: str

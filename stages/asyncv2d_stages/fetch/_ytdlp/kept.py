@@ -6,8 +6,9 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from asyncv2d.types import Cause, ItemError, RunError
 from asyncv2d_stages.fetch._hosts.safety import PrivateAddresses
@@ -25,8 +26,7 @@ _LONGEST = 400
 IS_BEYOND_LIMIT = "is_beyond_limit"  # among the facts of a failure
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """What a process is asked to do with every video, in so many bytes of ``memory`` at most.
 
     ``agent`` is the name by which servers may ask to leave files out, and ``robots`` that in their

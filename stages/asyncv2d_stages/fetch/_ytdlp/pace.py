@@ -11,18 +11,18 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from threading import Lock
 from typing import Any
+
+from msgspec import Struct
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._ytdlp.guard import RefusedError
 from asyncv2d_stages.fetch._ytdlp.instead import instead
 
 
-@dataclass(frozen=True, slots=True)
-class Least:
+class Least(Struct, frozen=True):
     """What has to come: ``rate`` bytes a second (0: nothing), taken over ``within`` seconds."""
 
     rate: int = 1000

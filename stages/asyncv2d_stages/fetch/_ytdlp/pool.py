@@ -10,10 +10,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct, field
 
 from asyncv2d.deadline import waiting
 from asyncv2d.ports import OpenWorkers, Workers
@@ -23,8 +23,7 @@ LONG_S = 5.0
 """Seconds after which a row is one that takes long."""
 
 
-@dataclass(eq=False, slots=True)
-class Process:
+class Process(Struct, eq=False):
     """One process, lent to one row at a time: one of ``site``, which may take long."""
 
     workers: Workers
@@ -36,8 +35,7 @@ class Process:
     tired: anyio.Event = field(default_factory=anyio.Event)
 
 
-@dataclass(eq=False, slots=True)
-class _Wait:
+class _Wait(Struct, eq=False):
     """A row that waits for a process."""
 
     site: str
@@ -45,8 +43,7 @@ class _Wait:
     came: anyio.Event = field(default_factory=anyio.Event)
 
 
-@dataclass(slots=True)
-class Processes:
+class Processes(Struct):
     """At most ``size`` processes, and as many more as rows take long. Use ``open_processes``.
 
     There are ``slow`` more at most, and one site gets ``size`` of them all.

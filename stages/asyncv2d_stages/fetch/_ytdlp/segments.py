@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._http.body import is_textual, looks_like_media
@@ -28,8 +29,7 @@ class BadSegmentError(Exception):
     cause_of_row = Cause.TRUNCATED
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """What is known of segments beforehand: the file's extension, and whether they are ciphers.
 
     The first ones tell of what ``kind`` the others are, and what is in them (``content``).

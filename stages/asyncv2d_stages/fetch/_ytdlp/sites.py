@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import anyio
+from msgspec import Struct, field
 
 from asyncv2d.deadline import waiting
 from asyncv2d.types import ItemError
@@ -16,8 +16,7 @@ _PATIENCE = 4  # pauses in a row; then rows fail at once, but for one trial afte
 _TRIALS = 10  # to a pause: what a site that objected is asked while it has not answered well again
 
 
-@dataclass(slots=True)
-class _Site:
+class _Site(Struct):
     order: anyio.Lock = field(default_factory=anyio.Lock)
     asked: deque[float] = field(default_factory=deque)
     objections: int = 0

@@ -7,10 +7,12 @@ import resource
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from asyncv2d.types import Cause, ItemError, Modality
 from asyncv2d_stages.fetch._hosts.safety import is_local
@@ -27,8 +29,7 @@ _BYTE_RANGE = "BYTERANGE"
 _HAS_END = ("#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD")
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """One form of a video to download.
 
     ``size`` is a guess at most. ``pieces`` is yt-dlp's description of it if it comes in segments;
@@ -42,8 +43,7 @@ class Form:
     pieces: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a page has: forms to download, packed metadata, and the memory this process now takes.
 
     ``is_local``: the page lies on this network, and so may what it names.
