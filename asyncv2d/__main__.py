@@ -44,7 +44,6 @@ def _fork_nursery() -> Begun | None:
     prepare()
     anyio.run(anyio.sleep, 0)  # imports what event loops need
     gc.freeze()
-    gc.enable()
     try:
         return fork(LOOP)
     except OSError as error:
@@ -54,6 +53,8 @@ def _fork_nursery() -> Begun | None:
 def _run(begun: Begun | None) -> None:
     from asyncv2d.cli import main as run
 
+    gc.freeze()
+    gc.enable()
     run(begun)
 
 
