@@ -1,7 +1,5 @@
 """The command line. Only what a command needs is imported when it runs: help must be instant."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -272,7 +270,7 @@ def _errors_as_lines() -> Iterator[None]:
         raise typer.Exit(_CANCELLED) from None
 
 
-def main(begun: Begun | None = None) -> None:
+def main(begun: "Begun | None" = None) -> None:
     """Run the program. ``begun`` is what loop processes are forked from, for a download."""
     try:
         sys.exit(app(obj=begun))

@@ -1,7 +1,5 @@
 """The formats that can be written, and the settings of their encoders."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, Self
 

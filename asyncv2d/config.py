@@ -4,12 +4,10 @@ The four sections and their keys are video2dataset's; what asyncv2d adds are fur
 All mistakes of a file are reported at once, each with its place and a remedy.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, InstanceOf, ValidationError, field_validator
 
@@ -154,7 +152,7 @@ class Distribution(Settings):
         """Bytes of bodies in flight in each loop."""
         return max(1, self.byte_budget // self.loop_count)
 
-    def for_plan(self, plan: Plan) -> Distribution:
+    def for_plan(self, plan: Plan) -> Self:
         """With as many loops as ``plan`` can use, where it is not said how many."""
         if self.loops is not None or not plan.keeps_files:
             return self
@@ -162,11 +160,11 @@ class Distribution(Settings):
         loops = min(_cores(), _up(self.all_downloads, _DOWNLOADS_PER_LOOP))
         return self.model_copy(update={"loops": loops})
 
-    def in_loops(self, most: int) -> Distribution:
+    def in_loops(self, most: int) -> Self:
         """In no more loops than ``most``."""
         return self.model_copy(update={"loops": min(most, self.loop_count)})
 
-    def in_one_loop(self) -> Distribution:
+    def in_one_loop(self) -> Self:
         """All of it in one loop, where there can be only one."""
         return self.in_loops(1)
 

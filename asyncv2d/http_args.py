@@ -1,7 +1,5 @@
 """How files are asked for over HTTP: in ``reading``, and for whatever fetches so."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address

@@ -1,7 +1,5 @@
 """One run of the program: video2dataset's arguments, with the configuration inside."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What to take from video sites, in video2dataset's words and some more."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
