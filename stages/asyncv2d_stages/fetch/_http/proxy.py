@@ -135,7 +135,7 @@ class ProxyHealth:
             await self._failed(failure, asked.place)
         self._serves(asked_at)
         if status < 500:
-            self._record.add_served(asked.origin)
+            self._record.add_served(asked.origin, asked.text)
             self._has_waited = False
 
     def may_be_refused(self, status: object) -> bool:
@@ -209,7 +209,7 @@ class ProxyHealth:
                 await self._wait_to_ask()
                 began = _now()
                 said = await asyncio.gather(
-                    *(self._ask([url]) for url in self._record.small_files())
+                    *(self._ask([url]) for url in self._record.served_files())
                 )
                 is_served = any(status not in (None, *FAILED) for status in said)
                 self._failed_at = -1.0 if is_served else began

@@ -23,6 +23,7 @@ ANSWERED = 200
 FAILED = (502, 503, 504)
 """Statuses with which a proxy says that it cannot serve; so may the server itself."""
 _AUTH = "authentication"
+_LITTLE = {"Range": "bytes=0-0"}
 
 
 async def ask_through(settings: HttpFetcher, url: str, within_s: float) -> int | None:
@@ -37,7 +38,7 @@ async def ask_through(settings: HttpFetcher, url: str, within_s: float) -> int |
             async with (
                 names as lookup,
                 open_session(settings, lookup) as session,
-                session.get(url, allow_redirects=False) as response,
+                session.get(url, headers=_LITTLE, allow_redirects=False) as response,
             ):
                 return response.status
     except UserError:  # only yt-dlp can speak with it

@@ -13,7 +13,7 @@ class ProxyRecord:
     """Remembers a few that were served last, and those that failed since."""
 
     def __init__(self) -> None:
-        self._served: OrderedDict[str, None] = OrderedDict()
+        self._served: OrderedDict[str, str] = OrderedDict()  # by server, what it was asked for
         self._failing: set[str] = set()
 
     @property
@@ -26,9 +26,9 @@ class ProxyRecord:
         """Whether several servers in a row failed, and no other was served since."""
         return len(self._failing) >= _SEVERAL
 
-    def add_served(self, origin: str) -> None:
-        """A server was served."""
-        self._served[origin] = None
+    def add_served(self, origin: str, url: str) -> None:
+        """A server was served, when it was asked for ``url``."""
+        self._served[origin] = url
         self._served.move_to_end(origin)
         if len(self._served) > _REMEMBERED:
             self._served.popitem(last=False)
@@ -43,6 +43,10 @@ class ProxyRecord:
         """Those that failed did so for themselves."""
         self._failing.clear()
 
+    def served_files(self) -> Sequence[str]:
+        """What was served last: any other file may be one that its server cannot give."""
+        return [*self._served.values()]
+
     def small_files(self) -> Sequence[str]:
-        """What to ask for, to see whether servers are still served."""
+        """What to ask for, to see whether servers answer."""
         return [f"{origin}/robots.txt" for origin in self._served]
