@@ -118,6 +118,10 @@ class Job(Settings):
     def _named_output(cls, value: str) -> str:
         if not value:
             raise ValueError("the output folder has no name")
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # bytes that Python could not read, which pyarrow does not take
+            raise ValueError(f"the name {value!r} is no UTF-8; choose another") from None
         return value
 
     @cached_property

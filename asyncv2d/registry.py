@@ -69,11 +69,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 @cache
 def _modules(kind: Kind) -> dict[str, str]:
-    return {
-        module.rpartition(".")[2]: module
-        for package in _packages(GROUP)
-        for module in _public_modules(f"{package}.{kind}")
-    }
+    found: dict[str, str] = {}
+    for package in _packages(GROUP):
+        for module in _public_modules(package, kind):
+            other = found.setdefault(module.rpartition(".")[2], module)
+            if other != module:
+                raise UserError(f"{other} and {module} have one name; uninstall one's package")
+    return found
 
 
 @cache  # looking through all that is installed takes as long as importing some of it
@@ -84,12 +86,20 @@ def _packages(group: str) -> list[str]:
     return found
 
 
-def _public_modules(package: str) -> Iterator[str]:
-    spec = importlib.util.find_spec(package)
+def _public_modules(package: str, kind: Kind) -> Iterator[str]:
+    folder = f"{package}.{kind}"
+    try:
+        spec = importlib.util.find_spec(folder)  # imports the package
+    except Exception as error:
+        # Whatever anybody's package raises: nobody would know which one of all that are installed.
+        raise UserError(
+            f"{package}, which names itself in {GROUP}, cannot be imported:"
+            f" {type(error).__name__}: {error}; mend or uninstall it"
+        ) from error
     locations = spec.submodule_search_locations if spec else None
     for module in pkgutil.iter_modules(locations or []):
         if not module.name.startswith("_"):
-            yield f"{package}.{module.name}"
+            yield f"{folder}.{module.name}"
 
 
 def _stage_class(module: str, members: Iterable[object]) -> type[Settings]:

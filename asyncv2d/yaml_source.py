@@ -61,7 +61,8 @@ class YamlSource:
         try:
             value = value_of(text)
         except ValueError:
-            raise UserError(f"--set {assignment}: {text!r} is no valid YAML value") from None
+            # Without the value, which may be a password.
+            raise UserError(f"--set {path.strip()}: the value is no valid YAML") from None
         target: dict[str, Any] = self.content
         for part in location[:-1]:
             if not isinstance(target.get(part), dict):

@@ -233,8 +233,11 @@ class TestOverrides:
             ("reading.timeout", "--set reading.timeout: expected section.key=value"),
             ("=5", "--set =5: expected section.key=value"),
             ("reading..timeout=5", "expected section.key=value"),
-            ("reading.timeout=[", "is no valid YAML value"),
-            ("reading.timeout=2022-13-45", "is no valid YAML value"),
+            ("reading.timeout=[", "--set reading.timeout: the value is no valid YAML"),
+            (
+                "reading.timeout=2022-13-45",
+                "--set reading.timeout: the value is no valid YAML",
+            ),
             ("reading.timeot=5", "--set reading.timeot: reading.timeot: unknown key; did you mean"),
             ("reading.timeout=", "--set reading.timeout: reading.timeout: expected a number"),
             ("reading=5", "--set reading: reading: expected keys with values, not 5"),

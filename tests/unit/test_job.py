@@ -63,6 +63,7 @@ def test_mistakes_in_both_at_once() -> None:
     [
         ({"input_format": "cvs"}, "--input_format: 'cvs' is no known format"),
         ({"output_folder": ""}, "the output folder has no name"),
+        ({"output_folder": "out\udcff"}, r"--output_folder: the name 'out\udcff' is no UTF-8"),
         ({"enable_wandb": True}, "--enable_wandb: True is not allowed; expected False"),
         ({"stage": "upload"}, "--stage: 'upload' is not allowed"),
         ({"incremental_mode": "overwite"}, "did you mean 'overwrite'?"),

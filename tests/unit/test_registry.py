@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from asyncv2d import registry
@@ -54,3 +59,44 @@ def test_an_incomplete_installation() -> None:
     """Without any stages the program says what to do."""
     with pytest.raises(UserError, match="not installed completely"):
         registry._packages("asyncv2d.no_such_group")
+
+
+def install(folder: Path) -> str:
+    """Put a plug-in beside what is installed, and give what a plan says with it on stderr."""
+    info = folder / "plug-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[asyncv2d.stages]\nplug = plug\n")
+    planned = subprocess.run(
+        [sys.executable, "-P", "-m", "asyncv2d", "plan"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert planned.returncode == 2
+    return planned.stderr
+
+
+@pytest.mark.parametrize("fault", ["it is not there", "raise RuntimeError('no licence')"])
+def test_a_plug_in_that_cannot_be_imported(tmp_path: Path, fault: str) -> None:
+    """Is named in one line, in which its own error is told."""
+    package = tmp_path / "plug" if "raise" in fault else None
+    if package is not None:
+        package.mkdir()
+        (package / "__init__.py").write_text(fault)
+    said = install(tmp_path)
+    assert said.startswith("error: plug, which names itself in asyncv2d.stages, cannot be imported")
+    assert ("no licence" if package else "ModuleNotFoundError") in said
+    assert said.count("\n") == 1
+
+
+def test_a_plug_in_with_a_name_that_is_taken(tmp_path: Path) -> None:
+    """It does not stand for the other one without a word."""
+    (tmp_path / "plug" / "write").mkdir(parents=True)
+    (tmp_path / "plug" / "write" / "dummy.py").touch()
+    said = install(tmp_path)
+    assert said == (
+        "error: asyncv2d_stages.write.dummy and plug.write.dummy have one name;"
+        " uninstall one's package\n"
+    )
