@@ -71,6 +71,9 @@ TWICE: Mapping[str, tuple[tuple[str, ...], bytes]] = {
     "the same in a line": ((f"{LENGTH}, {len(FILE)}",), FILE),
     "chunks, then a length": (("Transfer-Encoding: chunked", "Content-Length: 5"), IN_CHUNKS),
     "a length, then chunks": (("Content-Length: 5", "Transfer-Encoding: Chunked"), IN_CHUNKS),
+    "a length, and that it is so": (("Transfer-Encoding: Identity ", LENGTH), FILE),
+    "chunks in two lines": (("Transfer-Encoding: chunked",) * 2, IN_CHUNKS),
+    "chunks twice in a line": (("Transfer-Encoding: chunked, Chunked",), IN_CHUNKS),
 }
 
 

@@ -105,9 +105,9 @@ def encoding_of(response: aiohttp.ClientResponse) -> str:
     own = ",".join(headers.getall("Content-Encoding", ()))
     if "Transfer-Encoding" not in headers:
         return own
-    # Chunks, which come last, are put together by aiohttp.
-    sent = ",".join(headers.getall("Transfer-Encoding")).strip().lower().removesuffix("chunked")
-    return f"{own},{sent}"
+    sent = ",".join(headers.getall("Transfer-Encoding")).split(",")
+    # Chunks are put together by aiohttp, and some servers name them twice.
+    return ",".join([own, *(name for name in sent if name.strip().lower() != "chunked")])
 
 
 def is_plain(encoding: str) -> bool:

@@ -24,6 +24,7 @@ _LONGEST = 1 << 18
 # In a head of small letters: they are looked for in each.
 _LENGTH = re.compile(rb"\ncontent-length:([^\n]*)")
 _CHUNKED = re.compile(rb"\ntransfer-encoding:[^\n]*\bchunked\s*\n")
+_AS_IT_IS = re.compile(rb"\ntransfer-encoding:[ \t]*identity[ \t\r]*(?=\n)", re.IGNORECASE)
 _LENGTH_AS_SENT = re.compile(_LENGTH.pattern, re.IGNORECASE)
 
 
@@ -119,14 +120,16 @@ def with_one_length(head: bytes) -> bytes:
     """``head`` as it is meant, where it says more than once how long its body is.
 
     Chunks count more than a length (RFC 9112, 6.3), and the same length twice is one (RFC 9110,
-    8.6); aiohttp refuses both.
+    8.6); aiohttp refuses both, and any transfer encoding beside a length, be it none.
     """
     small = head.lower()
     said = [one.strip() for line in _LENGTH.findall(small) for one in line.split(b",")]
     if not said:
         return head
-    if _CHUNKED.search(small):
-        return _LENGTH_AS_SENT.sub(b"", head)
+    if b"\ntransfer-encoding:" in small:
+        if _CHUNKED.search(small):
+            return _LENGTH_AS_SENT.sub(b"", head)
+        head = _AS_IT_IS.sub(b"", head)
     if len(said) == 1 or len(set(said)) > 1:
         return head
     lines = iter([b"\nContent-Length: %b\r" % said[0]])
