@@ -213,9 +213,9 @@ async def _next(receive: _Receive) -> Outcome[Any] | None:
     """The next outcome, None at the end; at once if it is there, without a round of the loop."""
     try:
         try:
-            return cast(Outcome[Any], receive.receive_nowait())
+            return cast("Outcome[Any]", receive.receive_nowait())
         except anyio.WouldBlock:
-            return cast(Outcome[Any], await receive.receive())
+            return cast("Outcome[Any]", await receive.receive())
     except anyio.EndOfStream:
         return None
 
