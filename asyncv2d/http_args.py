@@ -30,6 +30,10 @@ class HttpArgs(Settings):
     """Seconds in which an answer has to begin; null: ``timeout``."""
     stall_timeout: float | None = Field(default=None, gt=0)
     """Seconds without a byte after which a body is given up; null: ``timeout``."""
+    least_rate: int = Field(default=200, ge=0)
+    """Bytes a second that a body has to bring, or a page's segments together, taken over 2 minutes
+    (or ``timeout`` and ``stall_timeout``, if that is longer); what comes slower is ``stalled``.
+    0: no limit."""
     total_timeout: float = Field(default=3600, gt=0)
     """Seconds that one attempt may take in all."""
     retries: int = Field(default=2, ge=0, le=100)

@@ -50,10 +50,6 @@ class YtArgs(Settings):
     extract_timeout: float = Field(default=180, gt=0)
     """Seconds that finding one video's formats and subtitles may take; a row that takes longer gets
     no further attempt."""
-    least_rate: int = Field(default=1000, ge=0)
-    """Bytes a second that a row's segments have to bring, taken over ``reading.timeout`` and
-    ``stall_timeout`` together (2 minutes); what comes slower is ``stalled``, so that it does not
-    keep its process for hours. 0: no limit but ``reading.total_timeout``."""
     recycle_after: int = Field(default=500, gt=0)
     """Videos after which a yt-dlp process is replaced."""
     process_memory: int = Field(default=500_000_000, gt=0)

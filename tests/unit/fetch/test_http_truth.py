@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from asyncv2d.types import Cause, UserError
-from asyncv2d_stages.fetch._http import exchange
+from asyncv2d_stages.fetch._http import body_watch, exchange, least
 from asyncv2d_stages.fetch._http.body import check_start
 from asyncv2d_stages.fetch.http import HttpFetcher
 
@@ -88,6 +88,29 @@ async def test_each_deadline_is_its_own(server: Server, downloads: Downloads) ->
     assert stalled.cause is Cause.STALLED
     silent = await downloads.failure(server.url("silent/a"), answer_timeout=0.2, **settings)
     assert silent.cause is Cause.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("least_rate", "cause"), [(10_000, Cause.STALLED), (1, Cause.TIMEOUT), (0, Cause.TIMEOUT)]
+)
+async def test_a_body_that_drips(
+    server: Server,
+    downloads: Downloads,
+    monkeypatch: pytest.MonkeyPatch,
+    least_rate: int,
+    cause: Cause,
+) -> None:
+    """Never stands still, and ends as one that does where too little of it comes."""
+    monkeypatch.setattr(body_watch, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(least, "_WITHIN_S", 0.5)
+    error = await downloads.failure(
+        server.url("drip/a"),
+        timeout=0.3,
+        total_timeout=1.5,
+        least_rate=least_rate,
+        retries=0,
+    )
+    assert error.cause is cause
 
 
 async def test_redirects(server: Server, downloads: Downloads, videos: Mapping[str, bytes]) -> None:

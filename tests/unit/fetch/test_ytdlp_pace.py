@@ -13,11 +13,12 @@ from threading import Thread
 import pytest
 
 from asyncv2d.types import Cause
+from asyncv2d_stages.fetch._http.least import Least
 from asyncv2d_stages.fetch._ytdlp import pace
 from asyncv2d_stages.fetch._ytdlp.guard import RefusedError
-from asyncv2d_stages.fetch._ytdlp.pace import Least, Pace, paced
+from asyncv2d_stages.fetch._ytdlp.pace import Pace, paced
 
-_LEAST = Least(rate=1000, within=60)
+_LEAST = Least(rate=1000, within_s=60)
 
 
 class _Clock:
@@ -128,9 +129,9 @@ def test_where_it_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n" + bytes(300)
     with _server([answer, answer]) as port:
         monkeypatch.setattr(pace, "Pace", counting)
-        with paced(Least(rate=0)):
+        with paced(Least(rate=0, within_s=2)):
             assert _get(port) == bytes(300)
-        with paced(Least(rate=1000, within=2)), pytest.raises(RefusedError):
+        with paced(Least(rate=1000, within_s=2)), pytest.raises(RefusedError):
             _get(port)
     with _server([answer]) as port:
         assert _get(port) == bytes(300)

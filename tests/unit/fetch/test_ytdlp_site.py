@@ -32,7 +32,7 @@ from asyncv2d.spool import Spool
 from asyncv2d.types import Cause, Fetched, ItemError, Modality, Row, RunError
 from asyncv2d_stages.fetch import ytdlp
 from asyncv2d_stages.fetch._hosts import host as one_host
-from asyncv2d_stages.fetch._http import proxy
+from asyncv2d_stages.fetch._http import least, proxy
 from asyncv2d_stages.fetch._ytdlp import pool
 from asyncv2d_stages.fetch._ytdlp.choice import Choice, is_in_pieces, is_plain
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
@@ -985,8 +985,11 @@ class TestProcesses:
                 site.hurry()
         assert site.hits.keys() >= set(slow)
 
-    async def test_segments_that_drip(self, site: Site, spool: Spool) -> None:
+    async def test_segments_that_drip(
+        self, site: Site, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Do not keep the only process, and count as a body that stands still."""
+        monkeypatch.setattr(least, "_WITHIN_S", 5.0)
         args = {"processes": 1, "slow_processes": 0}
         limits = {"timeout": 5, "stall_timeout": 0.5, "retries": 0}
         fetcher = YtdlpFetcher.model_validate({**limits, "yt_args": args})
@@ -1007,7 +1010,7 @@ class TestProcesses:
         (error,) = got
         assert isinstance(error, ItemError)
         assert error.cause is Cause.STALLED
-        assert "fewer than 1000 bytes a second came for 5.5 s" in error.detail
+        assert "fewer than 200 bytes a second came for 5.5 s" in error.detail
 
     async def test_pages_that_take_too_long(self, site: Site, spool: Spool) -> None:
         """Take as long again, so there is no further attempt."""

@@ -1,4 +1,4 @@
-"""Reads bodies, and ends those that stand still without aiohttp seeing it.
+"""Reads bodies, and ends those that drip, or stand still without aiohttp seeing it.
 
 Where it cannot make sense of an answer's middle, it neither says so nor looks at the clock any
 more. One look at all bodies every second costs less than a deadline for each of their pieces.
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._http.least import Least
 
 if TYPE_CHECKING:
     import aiohttp
@@ -28,6 +29,8 @@ class IncomingBody:
         self._protocol = response.connection.protocol if response.connection else None
         self._loop = asyncio.get_running_loop()
         self._waits_since = math.inf
+        self._waited_s = 0.0  # for less than has to come in a while
+        self._had = 0
 
     async def piece(self) -> bytes:
         """What has come; nothing at the end. Raises ItemError (truncated, stalled)."""
@@ -37,8 +40,8 @@ class IncomingBody:
         finally:
             self._waits_since = math.inf
 
-    def check(self, stall_s: float) -> None:
-        """Have ``piece`` raise an error where it waits in vain."""
+    def check(self, stall_s: float, least: Least) -> None:
+        """Have ``piece`` raise an error where it waits in vain, or for too little."""
         content, protocol = self._content, self._protocol
         waits_s = self._loop.time() - self._waits_since
         if waits_s < 0 or content.is_eof() or content.exception() is not None:
@@ -49,13 +52,24 @@ class IncomingBody:
         elif waits_s > stall_s + LOOK_EVERY_S:
             detail = f"no byte came for {stall_s:g} s"
             content.set_exception(ItemError(Cause.STALLED, detail))
+        elif self._drips(least):
+            content.set_exception(least.failure())
+
+    def _drips(self, least: Least) -> bool:
+        """Looked at when it waits: for what is kept waiting itself, nobody else is too slow."""
+        came = self._content.total_bytes
+        if came - self._had >= least.size:
+            self._had, self._waited_s = came, 0.0
+        self._waited_s += LOOK_EVERY_S
+        return least.rate > 0 and self._waited_s > least.within_s
 
 
 class BodyWatch:
     """Looks at all bodies that are being received; each may stand still for ``stall_s`` seconds."""
 
-    def __init__(self, stall_s: float) -> None:
+    def __init__(self, stall_s: float, least: Least) -> None:
         self._stall_s = stall_s
+        self._least = least
         self._bodies: set[IncomingBody] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -77,6 +91,6 @@ class BodyWatch:
     def _look(self) -> None:
         self._timer = None
         for body in self._bodies:
-            body.check(self._stall_s)
+            body.check(self._stall_s, self._least)
         if self._bodies:
             self._set_timer()

@@ -32,6 +32,7 @@ from asyncv2d_stages.fetch._http.causes import (
 )
 from asyncv2d_stages.fetch._http.consent import product_token, refusal
 from asyncv2d_stages.fetch._http.cookies import Cookies
+from asyncv2d_stages.fetch._http.least import least
 from asyncv2d_stages.fetch._http.proxy import ProxyHealth
 from asyncv2d_stages.fetch._http.session import user_agent
 from asyncv2d_stages.fetch._http.transfer import NoRoomError, Transfer
@@ -98,7 +99,7 @@ class Exchange:
         begin_s = sum(min(limit, settings.timeout) for limit in before)
         self._head_s = begin_s + wait_s + LOOK_EVERY_S
         self._proxy = proxy
-        self._watch = BodyWatch(self._stall_s)
+        self._watch = BodyWatch(self._stall_s, least(settings))
         self._kept: deque[float] = deque()
         self._most_kept = max(_LEAST_KEPT, concurrency)
 

@@ -12,12 +12,12 @@ from msgspec import Struct, field
 
 from asyncv2d.types import Cause, ItemError, RunError
 from asyncv2d_stages.fetch._hosts.safety import PrivateAddresses
+from asyncv2d_stages.fetch._http.least import Least
 from asyncv2d_stages.fetch._ytdlp.answers import Answers
 from asyncv2d_stages.fetch._ytdlp.causes import explained, full_disk
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.clean import clean_text
 from asyncv2d_stages.fetch._ytdlp.guard import guarded, proxy_hosts
-from asyncv2d_stages.fetch._ytdlp.pace import Least
 from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
 
 # Those that can run the JavaScript with which some sites hide their forms, if they are there.
@@ -46,7 +46,7 @@ class Options(Struct, frozen=True):
     further: Mapping[str, Any] = field(default_factory=dict)
     memory: int | None = None
     robots: str | None = None
-    least: Least = field(default_factory=Least)
+    least: Least = Least(rate=0, within_s=0)
 
 
 class _Log:

@@ -7,10 +7,10 @@ from typing import Any
 from asyncv2d.ports import FetchContext
 from asyncv2d.yt_args import YtArgs, YtMetadataArgs
 from asyncv2d_stages.fetch._http.consent import product_token
+from asyncv2d_stages.fetch._http.least import least
 from asyncv2d_stages.fetch._http.session import user_agent
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.kept import Options
-from asyncv2d_stages.fetch._ytdlp.pace import Least
 from asyncv2d_stages.fetch.http import HttpFetcher
 
 _HARD_LIMIT = 3  # times what a process may take before it is replaced
@@ -35,13 +35,8 @@ def options_of(settings: HttpFetcher, args: YtArgs, context: FetchContext) -> Op
         further={**_connection(settings), **args.ydl_opts},
         memory=_HARD_LIMIT * args.process_memory,
         robots=agent if settings.respect_robots_txt else None,
-        least=_least(settings, args),
+        least=least(settings),
     )
-
-
-def _least(settings: HttpFetcher, args: YtArgs) -> Least:
-    """A connection that stands still once, and is opened anew, is no slow site."""
-    return Least(args.least_rate, settings.timeout + (settings.stall_timeout or settings.timeout))
 
 
 def _connection(settings: HttpFetcher) -> dict[str, Any]:

@@ -15,23 +15,9 @@ from functools import wraps
 from threading import Lock
 from typing import Any
 
-from msgspec import Struct
-
-from asyncv2d.types import Cause, ItemError
+from asyncv2d_stages.fetch._http.least import Least
 from asyncv2d_stages.fetch._ytdlp.guard import RefusedError
 from asyncv2d_stages.fetch._ytdlp.instead import instead
-
-
-class Least(Struct, frozen=True):
-    """What has to come: ``rate`` bytes a second (0: nothing), taken over ``within`` seconds."""
-
-    rate: int = 1000
-    within: float = 120
-
-    @property
-    def size(self) -> float:
-        """The bytes that have to come in that time."""
-        return self.rate * self.within
 
 
 class Pace:
@@ -64,14 +50,12 @@ class Pace:
             self._came += came
             if self._came >= self._least.size:
                 self._came, self._waited = 0, 0.0
-            self._is_too_slow |= self._waited > self._least.within
+            self._is_too_slow |= self._waited > self._least.within_s
 
     def check(self) -> None:
         """Raise RefusedError (stalled) where that is too slow; then no other connection goes on."""
         if self._is_too_slow:
-            rate, within = self._least.rate, self._least.within
-            detail = f"fewer than {rate} bytes a second came for {within:g} s (least_rate)"
-            raise RefusedError(ItemError(Cause.STALLED, detail))
+            raise RefusedError(self._least.failure())
 
     def _count(self) -> None:
         now = self._clock()
