@@ -29,6 +29,9 @@ _EXPECTED = {
     "dict_type": "keys with values",
 }
 
+# Keys whose values are not repeated: they may hold passwords.
+_SECRETS = frozenset[str | int]({"proxy", "headers", "ydl_opts"})
+
 
 class Problem(Struct, frozen=True):
     """One mistake. ``at_key`` says that the key itself is wrong, not its value."""
@@ -74,12 +77,12 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
         return Problem(location, "missing; this key must be given")
     if kind == "literal_error":
         return Problem(location, _not_one_of(value, str(details["ctx"]["expected"])))
+    given = "" if _SECRETS & set(location) else f", not {value!r:.60}"
     if kind in _EXPECTED:
-        return Problem(location, f"expected {_EXPECTED[kind]}, not {value!r:.60}")
+        return Problem(location, f"expected {_EXPECTED[kind]}{given}")
     message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if kind == "value_error" or isinstance(value, Mapping):
-        return Problem(location, message)
-    return Problem(location, f"{message}, not {value!r:.60}")
+    is_told = kind == "value_error" or isinstance(value, Mapping)
+    return Problem(location, message if is_told else f"{message}{given}")
 
 
 def _not_one_of(value: Any, expected: str) -> str:

@@ -250,6 +250,22 @@ class TestOverrides:
             tmp_path, "", override
         )
 
+    @pytest.mark.parametrize(
+        "override",
+        [
+            "reading.proxy=[http://me:s3cret@proxy:1",
+            "reading.proxy=['http://me:s3cret@proxy:1']",
+            "reading.headers.Authorization=[s3cret]",
+            'reading.headers={"Authorization": "s3cret\\r\\n"}',
+            "reading.yt_args.ydl_opts=s3cret",
+        ],
+    )
+    def test_a_mistake_in_what_may_be_secret(self, tmp_path: Path, override: str) -> None:
+        """Is told without the value."""
+        told = problems(tmp_path, "", override)
+        assert told
+        assert "s3cret" not in str(told)
+
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))
 TREES = st.recursive(
