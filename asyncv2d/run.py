@@ -110,8 +110,8 @@ def run_job(job: Job, watcher: Watcher | None = None) -> Summary:
 async def run_job_async(job: Job, watcher: Watcher, nursery: Nursery | None = None) -> Summary:
     """Run a job to its end. ``nursery`` is for loop processes, and may have begun already.
 
-    In the main thread the first SIGINT or SIGTERM drains and the second one cancels; the summary
-    then says that the run was interrupted.
+    In the main thread the first SIGINT, SIGTERM or SIGHUP drains and the second one cancels; the
+    summary then says that the run was interrupted.
     """
     shards = iter(()) if job.reads_stdin else _shards(job)  # the input may be unusable
     run = _Run(job, watcher)
@@ -258,7 +258,7 @@ class _Run:
     async def _heed_signals(
         self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]
     ) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*_stops()) as signals:
             task_status.started()
             async for _ in signals:
                 self.summary.interrupted = True
@@ -271,6 +271,14 @@ class _Run:
                     "stopping: rows in hand are finished and complete shards published;"
                     " press Ctrl-C again to stop at once"
                 )
+
+
+def _stops() -> list[signal.Signals]:
+    """What ends a run; a terminal that is closed does, unless ``nohup`` was asked to prevent it."""
+    stops = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        stops.append(signal.SIGHUP)
+    return stops
 
 
 def _shards(job: Job) -> Iterator[ShardSpec]:

@@ -442,15 +442,32 @@ def test_what_was_published_is_deleted_meanwhile(job: Job, server: Server, until
     assert len(job.dataset().ledger) == 4
 
 
-def test_stopped_as_soon_as_there_is_something_to_leave(job: Job, server: Server) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_stopped_as_soon_as_there_is_something_to_leave(
+    job: Job, server: Server, number: signal.Signals
+) -> None:
     """The spool's folder is made when signals are heeded already, and is removed."""
     job.rows(many(server, 4))
     run, spool = job.start(), None
     while spool is None:
         spool = spool_of(run.pid)
-    run.signal(signal.SIGTERM)
+    run.signal(number)
     assert run.code == 130
     assert not spool.exists()
+
+
+def test_a_terminal_is_closed_under_nohup(job: Job, server: Server, until: Until) -> None:
+    """The run goes on."""
+    job.rows([server.url("hold/one-scene.mp4")])
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run = job.start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    until(lambda: server.count("hold/one-scene.mp4"))
+    run.signal(signal.SIGHUP)
+    server.release("hold/one-scene.mp4")
+    assert run.code == 0, run.err
 
 
 class TestInterrupted:
