@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from http.client import HTTPResponse
+from threading import local
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,7 +36,7 @@ class Answers:
     """Stands in for a YoutubeDL's ``urlopen``, which all requests go through.
 
     ``agent`` is the name by which servers may ask to leave files out; None: they are taken anyway.
-    ``failure`` is the last request's that failed; of some yt-dlp keeps no more than their text.
+    ``failure`` is that of this thread's last request that failed.
     ``segments``: what is read piece by piece is one of these, and must look like one.
     ``needs_ranges``: segments are stretches of files, and a server must not send these whole.
     """
@@ -49,7 +50,7 @@ class Answers:
         self._row = ""
         self._login: str | None = None
         self._is_media = False
-        self.failure: Exception | None = None
+        self._failures = local()
         self._most = _LARGEST_PAGE
         self.segments: Expected | None = None
         self.needs_ranges = False
@@ -64,7 +65,7 @@ class Answers:
 
         self._row, self._login = extract_basic_auth(url)
         self._is_media = media
-        self.failure = None
+        self._failures = local()
         self.segments = None
         self.needs_ranges = False
         self._to_be_whole.clear()
@@ -81,6 +82,12 @@ class Answers:
     def row(self) -> str:
         """The row's URL without user and password: a page's is told to whom it leads to."""
         return self._row
+
+    @property
+    def failure(self) -> Exception | None:
+        """Of some, yt-dlp keeps no more than the text."""
+        found: Exception | None = getattr(self._failures, "last", None)
+        return found
 
     def open(self, request: Any) -> Any:
         """The answer to a request. Raises what yt-dlp does, and ItemError where we refuse it."""
@@ -100,7 +107,7 @@ class Answers:
         except RequestError as error:
             if (ours := refused(error)) is not None:
                 raise ours from None
-            self.failure = error
+            self._failures.last = error
             if (page := getattr(error, "response", None)) is not None:  # extractors read it, too
                 self._watch(page)
             raise
@@ -117,7 +124,7 @@ class Answers:
         try:
             segment = Segment(request, answer, self.segments)
         except RequestError as error:
-            self.failure = error
+            self._failures.last = error
             self._to_be_whole.add(request.url)
             raise
         if answer.status != 206:
@@ -166,7 +173,7 @@ class Answers:
         except (RequestError, OSError) as error:
             if (ours := refused(error)) is not None:
                 raise ours from None
-            self.failure = error
+            self._failures.last = error
             if segment is not None:
                 self._remember(segment, error)
             vars(error)["broke_off"] = True  # tells it from an answer that did not begin

@@ -17,6 +17,7 @@ from asyncv2d_stages.fetch._ytdlp.answers import Answers
 from asyncv2d_stages.fetch._ytdlp.causes import explained, full_disk
 from asyncv2d_stages.fetch._ytdlp.choice import Choice
 from asyncv2d_stages.fetch._ytdlp.clean import clean_text
+from asyncv2d_stages.fetch._ytdlp.given_up import GivenUp
 from asyncv2d_stages.fetch._ytdlp.guard import guarded, proxy_hosts
 from asyncv2d_stages.fetch._ytdlp.robots import PageRobots
 
@@ -54,7 +55,6 @@ class _Log:
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
-        self.errors: list[str] = []
         self.full: RunError | None = None
 
     def debug(self, message: str) -> None:
@@ -64,15 +64,14 @@ class _Log:
         """May explain the failure that follows."""
         self.warnings = [*self.warnings[-9:], " ".join(message.split())]
 
-    def error(self, message: str) -> None:
+    def error(self, _: str) -> None:
         """Is raised too, but maybe in another thread."""
-        self.errors = [*self.errors[-9:], message]
         if (behind := sys.exception()) is not None:  # not to be kept: it holds on to memory
             self.full = full_disk(behind)
 
     def clear(self) -> None:
         """Begin anew."""
-        self.warnings, self.errors, self.full = [], [], None
+        self.warnings, self.full = [], None
 
 
 class Kept:
@@ -93,6 +92,8 @@ class Kept:
         robots = PageRobots(options.robots, self.ydl.urlopen) if options.robots else None
         self.answers = Answers(self.ydl.urlopen, options.agent, robots)
         self.ydl.urlopen = self.answers.open
+        self._given_up = GivenUp(self.ydl.trouble, self.answers)
+        self.ydl.trouble = self._given_up.trouble
 
     @classmethod
     def make(cls, options: Options) -> None:
@@ -132,6 +133,7 @@ class Kept:
         from yt_dlp.utils import YoutubeDLError
 
         self.log.clear()
+        self._given_up.last = None
         try:
             yield
         except (ItemError, RunError):
@@ -152,18 +154,16 @@ class Kept:
             raise ItemError(Cause.EXTRACTOR_FAILED, detail) from None
 
     def last_failure(self) -> ItemError | RunError:
-        """Why the segments did not come, from what was printed."""
-        if not self.log.errors:
-            return ItemError(Cause.TRUNCATED, "not all segments could be downloaded")
+        """Why the segments did not come, though yt-dlp raised something else or nothing."""
         if self.log.full is not None:
             return self.log.full
-        return self._explained(OSError(self.log.errors[-1]))
+        if self._given_up.last is None:
+            return ItemError(Cause.TRUNCATED, "not all segments could be downloaded")
+        return self._explained(self._given_up.last)
 
     def _explained(self, error: Exception) -> ItemError:
         """The cause behind ``error``; yt-dlp may have kept nothing but the text of what it was."""
-        behind = self.answers.failure
-        if behind is not None and error.__cause__ is None and str(behind) in str(error):
-            error.__cause__ = behind
+        self._given_up.tell_why(error)
         return explained(error, self.log.warnings)
 
     @contextmanager
