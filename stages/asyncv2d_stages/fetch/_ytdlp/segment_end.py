@@ -26,7 +26,7 @@ _EBML, _SEGMENT, _CLUSTER, _CUES = (
 _LONGEST_ID = 4
 _NOTHING = 0  # known of what is here: it is no box, or has no size
 _LARGEST_TAG = 2048
-_FRAGMENTS, _WHOLE = "fragments of MP4", "a whole MP4"
+_FRAGMENTS, WHOLE = "fragments of MP4", "a whole MP4"
 
 
 def is_webm(start: bytes) -> bool:
@@ -87,7 +87,7 @@ class End:
         """What boxes there were: those of a fragment, or of a whole file; None if of neither."""
         if b"moof" in self._boxes:
             return _FRAGMENTS
-        return _WHOLE if self._boxes >= {b"moov", b"mdat"} else None
+        return WHOLE if self._boxes >= {b"moov", b"mdat"} else None
 
     def take(self, data: bytes) -> None:
         """``data`` comes next."""

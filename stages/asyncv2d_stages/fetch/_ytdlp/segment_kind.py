@@ -1,4 +1,4 @@
-"""Of what kind segments are: those of a row are all of one."""
+"""Of what kind segments are: those of a row are all of one, and at most one is a whole file."""
 
 from __future__ import annotations
 
@@ -50,3 +50,18 @@ class Alike:
         if self._has_unknown and self._common is not None:
             detail = f"a segment is none of {self._common}, as others are"
             raise ItemError(Cause.TRUNCATED, detail)
+
+
+class Alone:
+    """The one segment of a row that may be a whole file: behind it, nothing more is read."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._found: object = None
+
+    def is_another(self, segment: object) -> bool:
+        """Whether a segment that is a whole file is not the first one that is."""
+        with self._lock:
+            if self._found is None:
+                self._found = segment
+            return self._found is not segment

@@ -11,8 +11,8 @@ from msgspec import Struct, field
 from asyncv2d.types import Cause, ItemError
 from asyncv2d_stages.fetch._http.body import is_textual, looks_like_media
 from asyncv2d_stages.fetch._ytdlp.packed_audio import behind_tag
-from asyncv2d_stages.fetch._ytdlp.segment_end import End, is_webm
-from asyncv2d_stages.fetch._ytdlp.segment_kind import Alike, is_no_media, kind_of
+from asyncv2d_stages.fetch._ytdlp.segment_end import WHOLE, End, is_webm
+from asyncv2d_stages.fetch._ytdlp.segment_kind import Alike, Alone, is_no_media, kind_of
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
 _REST = re.compile(r"bytes=(\d+)-$")
@@ -32,13 +32,15 @@ class BadSegmentError(Exception):
 class Expected(Struct, frozen=True):
     """What is known of segments beforehand: the file's extension, and whether they are ciphers.
 
-    The first ones tell of what ``kind`` the others are, and what is in them (``content``).
+    The first ones tell of what ``kind`` the others are, and what is in them (``content``); one may
+    be a ``whole`` file.
     """
 
     extension: str
     is_encrypted: bool = False
     kind: Alike = field(default_factory=Alike)
     content: Alike = field(default_factory=Alike)
+    whole: Alone = field(default_factory=Alone)
 
     def check(self) -> None:
         """Raise ItemError (truncated) where not all that came belongs together."""
@@ -89,6 +91,8 @@ class Segment:
             raise _bad("a segment goes on with something else than the media it began with")
         if end.content and (expected := self._expected.content.expected(end.content)):
             raise _bad(f"a segment is {end.content}, and others are {expected}")
+        if end.content == WHOLE and self._expected.whole.is_another(self):
+            raise _bad(f"a segment is {WHOLE}, and so is another: all but one would be left out")
 
 
 def rest_asked_for(request: Any) -> int:
