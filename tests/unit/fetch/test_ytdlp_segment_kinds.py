@@ -71,7 +71,7 @@ class ChangingSite(Site):
 
 
 @cache
-def _sound(kind: str) -> bytes:
+def packed_sound(kind: str) -> bytes:
     """Sound that is nothing but its frames."""
     video = LOW if kind == "adts" else MadeVideo(scenes(2), codec="mpeg4", audio="libmp3lame")
     file = io.BytesIO()
@@ -88,12 +88,14 @@ def _sound(kind: str) -> bytes:
     return file.getvalue()
 
 
-def _parts(data: bytes, number: int) -> list[bytes]:
+def in_parts(data: bytes, number: int) -> list[bytes]:
     """So many parts of whole frames."""
     starts, at = [], 0
     while at < len(data):
         starts.append(at)
-        at += packed_audio.length(data[at : at + packed_audio.ENOUGH])
+        length = packed_audio.length(data[at : at + packed_audio.ENOUGH])
+        assert length, at
+        at += length
     firsts = [starts[len(starts) * part // number] for part in range(number)]
     return [data[first:end] for first, end in zip(firsts, [*firsts[1:], len(data)], strict=True)]
 
@@ -113,7 +115,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = folder / "hls" / "aac"
     place.mkdir()
     lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2"]
-    for number, part in enumerate(_parts(_sound("adts"), 3)):
+    for number, part in enumerate(in_parts(packed_sound("adts"), 3)):
         (place / f"part{number}.aac").write_bytes(part)
         lines += ["#EXTINF:1.2,", f"part{number}.aac"]
     (place / "list.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST"]))
@@ -250,7 +252,7 @@ def test_the_end_of_packets(step: int) -> None:
 def test_the_end_of_frames(kind: str, step: int) -> None:
     """Is known, with tags before and behind them."""
     tag = b"ID3\4\0\0\0\0\1\2" + bytes(130)
-    data = _sound(kind)
+    data = packed_sound(kind)
     assert kind_of(data[:1024]) == "sound"
     for start in (b"", tag, 2 * tag):
         assert not _end(start + data, step).is_missing

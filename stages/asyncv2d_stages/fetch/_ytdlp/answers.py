@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -24,10 +23,9 @@ from asyncv2d_stages.fetch._ytdlp.segments import (
     is_bad_segment,
     rest_asked_for,
 )
+from asyncv2d_stages.fetch._ytdlp.stretches import Stretch, check_stretch
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "vnd.ms-sstr+xml")
-_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)", re.IGNORECASE)
 _LARGEST_PAGE = 32_000_000
 _LARGEST_PIECE = 256_000_000  # of a segment that was sent packed; others are never held whole
 
@@ -137,7 +135,7 @@ class Answers:
         if self._robots is not None and answer.url != request.url:
             self._robots.check(answer.url)
         if self.needs_ranges:
-            _check_range(request, answer)
+            check_stretch(request, answer)
 
     def login(self, url: str) -> str | None:
         """The row's user and password as a header, for addresses of its server that have none."""
@@ -153,13 +151,14 @@ class Answers:
             raise ItemError(Cause.OPTED_OUT, f"the server says X-Robots-Tag: {rule}")
 
     def _watch(self, answer: Any, segment: Segment | None = None) -> None:
-        answer.read = partial(self._read, answer, answer.read, segment)
+        answer.read = partial(self._read, answer, answer.read, segment, Stretch(answer))
 
     def _read(
         self,
         answer: Any,
         read: Callable[[int], bytes],
         segment: Segment | None,
+        stretch: Stretch,
         amount: int | None = None,
     ) -> bytes:
         from yt_dlp.networking.exceptions import RequestError
@@ -168,8 +167,10 @@ class Answers:
             data = read_whole(read, self._most) if amount is None else read(amount)
             if amount is None or len(data) < amount:
                 _check_end(answer, len(data))
+            is_last = not data or amount is None or _is_at_end(answer, len(data) < amount)
+            stretch.take(len(data), is_last=is_last)
             if segment is not None and amount is not None:  # keys are read whole
-                segment.take(data, is_last=not data or _is_at_end(answer, len(data) < amount))
+                segment.take(data, is_last=is_last)
         except (RequestError, OSError) as error:
             if (ours := refused(error)) is not None:
                 raise ours from None
@@ -199,24 +200,6 @@ def _taking_no_login(follow: Callable[..., Any]) -> Callable[..., Any]:
         return further
 
     return following
-
-
-def _check_range(request: Any, answer: Any) -> None:
-    """Refuse another stretch of a file than the one that was asked for."""
-    wanted = _RANGE.match(request.headers.get("Range") or "")
-    if wanted is not None and _stretch(answer) != (wanted[1], wanted[2]):
-        answer.close()
-        raise ItemError(Cause.NO_FORMAT, "the server does not send the parts of files it lists")
-
-
-def _stretch(answer: Any) -> tuple[str, str] | None:
-    """The first and the last byte that an answer says it has, if it has as many."""
-    given = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
-    if answer.status != 206 or given is None:
-        return None
-    length = answer.headers.get("Content-Length")
-    is_whole = length is None or length == str(int(given[2]) - int(given[1]) + 1)
-    return (given[1], given[2]) if is_whole else None
 
 
 def _check_end(answer: Any, size: int) -> None:
