@@ -72,8 +72,9 @@ class ChangingSite(Site):
 
 @cache
 def packed_sound(kind: str) -> bytes:
-    """Sound that is nothing but its frames."""
-    video = LOW if kind == "adts" else MadeVideo(scenes(2), codec="mpeg4", audio="libmp3lame")
+    """Sound that is nothing but its frames, in a format of FFmpeg's."""
+    codec = {"mp3": "libmp3lame"}.get(kind, kind)
+    video = LOW if kind == "adts" else MadeVideo(scenes(2), codec="mpeg4", audio=codec)
     file = io.BytesIO()
     options = {"write_xing": "0", "id3v2_version": "0"} if kind == "mp3" else {}
     with (
@@ -247,7 +248,7 @@ def test_the_end_of_packets(step: int) -> None:
         assert (end.is_missing, end.is_lost) == (is_missing, is_lost), len(data)
 
 
-@pytest.mark.parametrize("kind", ["adts", "mp3"])
+@pytest.mark.parametrize("kind", ["adts", "mp3", "ac3", "eac3"])
 @pytest.mark.parametrize("step", [1, 100, 1 << 20])
 def test_the_end_of_frames(kind: str, step: int) -> None:
     """Is known, with tags before and behind them."""
@@ -261,6 +262,22 @@ def test_the_end_of_frames(kind: str, step: int) -> None:
         for tail, is_lost in ((b"TAG".ljust(128), False), (bytes(3000), True)):
             end = _end(start + data + tail, step)
             assert (end.is_missing, end.is_lost) == (False, is_lost)
+
+
+def test_the_length_of_frames() -> None:
+    """Of AC-3, by its rates; of what is none of any format, there is none."""
+    for header, length in {
+        "0b77 0000 00 40": 128,
+        "0b77 0000 25 40": 2560,
+        "0b77 0000 40 40": 138,
+        "0b77 0000 41 40": 140,
+        "0b77 0000 80 48": 192,
+        "0b77 0000 c0 40": 0,
+        "0b77 0000 26 40": 0,
+        "0b77 05ff 00 80": 3072,
+        "0b77 05ff 00 88": 0,
+    }.items():
+        assert packed_audio.length(bytes.fromhex(header).ljust(10, b"\0")) == length, header
 
 
 def test_what_is_in_boxes() -> None:

@@ -20,12 +20,18 @@ _RATES = (
         (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     ),
 )
+_AC3 = b"\x0b\x77"
+_AC3_RATES = (
+    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 160),
+    *(192, 224, 256, 320, 384, 448, 512, 576, 640),
+)
+_AC3_VERSIONS, _EAC3_VERSIONS = range(11), range(11, 17)
 _SAMPLE_RATES = (44100, 48000, 32000)
 _DIVISORS = {3: 1, 2: 2, 0: 4}  # of sample rates, by version: MPEG 1, 2, 2.5
 
 
 def length(header: bytes) -> int:
-    """Of the frame of AAC (ADTS) or MP3, or of the tag, that begins so; 0 if none does."""
+    """Of the frame of AAC (ADTS), MP3 or AC-3, or of the tag, that begins so; 0 if none does."""
     if len(header) < ENOUGH:
         return 0
     if header.startswith(TAG):
@@ -33,6 +39,8 @@ def length(header: bytes) -> int:
         for byte in header[6:ENOUGH]:
             size = size << 7 | byte & 0x7F
         return ENOUGH + size + (ENOUGH if header[5] & _TAG_FOOTER else 0)
+    if header.startswith(_AC3):
+        return _length_of_ac3(header)
     if header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return 0
     return _length_of_aac(header) if _is_aac(header) else _length_of_mpeg(header)
@@ -60,8 +68,22 @@ def _length_of_mpeg(header: bytes) -> int:
     return (72 if layer == 3 and version != 3 else 144) * bits // hertz + padding
 
 
+def _length_of_ac3(header: bytes) -> int:
+    """Of a frame of AC-3 or E-AC-3, whose header is another one."""
+    version = header[5] >> 3
+    if version in _EAC3_VERSIONS:
+        return 2 * ((header[2] & 7) << 8 | header[3]) + 2
+    sample_rate, rate = header[4] >> 6, header[4] & 0x3F
+    if version not in _AC3_VERSIONS or sample_rate == 3 or rate >= 2 * len(_AC3_RATES):
+        return 0
+    kilobits = _AC3_RATES[rate // 2]
+    if sample_rate == 1:  # 44,100 Hz, for which some frames are longer by a word
+        return 2 * (320 * kilobits // 147 + rate % 2)
+    return kilobits * (4 if sample_rate == 0 else 6)
+
+
 def begins(start: bytes) -> bool:
-    """Whether a frame is there; one of MP3 counts if another one follows, as far as can be seen."""
+    """Whether a frame is there; but for AAC, another has to follow, as far as can be seen."""
     size = length(start[:ENOUGH])
     behind = start[size : size + ENOUGH]
     return size > 0 and (_is_aac(start) or len(behind) < ENOUGH or length(behind) > 0)
@@ -69,7 +91,7 @@ def begins(start: bytes) -> bool:
 
 def may_begin(part: bytes) -> bool:
     """Whether what is too short to tell is the beginning of a frame."""
-    return part[:1] == b"\xff"
+    return part[:1] in (b"\xff", _AC3[:1])
 
 
 def behind_tag(start: bytes) -> bytes:
