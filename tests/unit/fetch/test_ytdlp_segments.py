@@ -16,13 +16,12 @@ from asyncv2d.made_media import MadeVideo, scenes
 from asyncv2d.spool import Spool
 from asyncv2d.types import Cause, Fetched, ItemError
 from asyncv2d_stages.fetch._ytdlp.segment_end import End
-from asyncv2d_stages.fetch._ytdlp.segments import Expected, _check_start, check_encryption
+from asyncv2d_stages.fetch._ytdlp.segments import Expected, _check_start
 from tests.unit.fetch.test_ytdlp_site import LOW, Site, frames, outcomes, write_segments
 
 pytestmark = pytest.mark.anyio
 
 _HOWS = ("page", "text", "zeros", "empty", "nothing", "part", "as-part", "typeless", "short")
-_KEY = b"0123456789abcdef"
 _WEBM = MadeVideo(
     scenes(2, 1.5),
     rate=Fraction(10),
@@ -102,9 +101,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 name = f"{once.replace('/', '-')}{how}.m3u8"
                 (place / name).write_text(changed)
     text = (folder / "hls" / "ts" / "list.m3u8").read_text()
-    key = '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="key"\n#EXTINF'
-    (folder / "hls" / "ts" / "sample-aes.m3u8").write_text(text.replace("#EXTINF", key, 1))
-    _encrypt(folder / "hls" / "ts", text)
     _make_webm(folder / "webm")
     (folder / "hls" / "ts" / "half1.ts").write_bytes(_half(folder / "hls" / "ts" / "part1.ts"))
     (folder / "hls" / "ts" / "half.m3u8").write_text(text.replace("part1", "half1"))
@@ -129,19 +125,6 @@ def _make_webm(folder: Path) -> None:
 def _half(file: Path) -> bytes:
     data = file.read_bytes()
     return data[: len(data) // 2 | 1]
-
-
-def _encrypt(folder: Path, playlist: str) -> None:
-    from yt_dlp.aes import aes_cbc_encrypt_bytes
-
-    for number in range(playlist.count("#EXTINF")):
-        data = (folder / f"part{number}.ts").read_bytes()
-        cipher = aes_cbc_encrypt_bytes(data, _KEY, number.to_bytes(16, "big"))
-        (folder / f"cipher{number}.ts").write_bytes(cipher)
-    (folder / "key.txt").write_bytes(_KEY)
-    key = '#EXT-X-KEY:METHOD=AES-128,URI="key.txt"\n#EXTINF'
-    text = playlist.replace("#EXTINF", key, 1).replace("part", "cipher")
-    (folder / "aes.m3u8").write_text(text)
 
 
 @pytest.fixture
@@ -197,25 +180,6 @@ async def test_a_segment_that_comes_the_next_time(site: Site, spool: Spool, kind
         assert frames(fetched) == list(range(35)), path
         assert fetched.attempts == 1, path
         fetched.close()
-
-
-async def test_a_cipher(site: Site, spool: Spool) -> None:
-    """Looks like nothing, and is taken; its key may be a text."""
-    (fetched,) = (await _all(site, spool, ["hls/ts/aes.m3u8"])).values()
-    assert isinstance(fetched, Fetched), fetched
-    assert frames(fetched) == list(range(35))
-    fetched.close()
-
-
-async def test_segments_that_cannot_be_decrypted(site: Site, spool: Spool) -> None:
-    """Are no form that can be downloaded, and no other program is asked for."""
-    (error,) = (await _all(site, spool, ["hls/ts/sample-aes.m3u8"])).values()
-    assert isinstance(error, ItemError), error
-    assert error.cause is Cause.NO_FORMAT
-    assert "SAMPLE-AES" in error.detail
-    check_encryption('#EXT-X-KEY:METHOD=AES-128,URI="key"\n#EXT-X-KEY:METHOD=NONE\n')
-    with pytest.raises(ItemError, match="SAMPLE-AES-CTR"):
-        check_encryption('#EXT-X-KEY:URI="key",METHOD=SAMPLE-AES-CTR\n')
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from asyncv2d.types import Cause, ItemError
+from asyncv2d.types import Cause
 from asyncv2d_stages.fetch._http.body import is_textual, looks_like_media
 from asyncv2d_stages.fetch._ytdlp.packed_audio import behind_tag
 from asyncv2d_stages.fetch._ytdlp.segment_end import WHOLE, End, is_webm
@@ -19,7 +19,6 @@ _REST = re.compile(r"bytes=(\d+)-$")
 _BEGIN = re.compile(r"bytes (\d+)-", re.IGNORECASE)
 _CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\f\r")
 _WEBM = "webm"
-_ENCRYPTED = re.compile(r"#EXT-X-KEY:(?:[^\n]*,)?METHOD=(?!NONE|AES-128)([\w-]+)")
 
 
 class BadSegmentError(Exception):
@@ -122,18 +121,6 @@ def _check_start(data: bytes, kind: str, expected: Expected) -> None:
         raise _bad(f"a segment is {kind or 'of no type'}, and looks like no media")
     if (start := behind_tag(data)) and (other := expected.kind.expected(kind_of(start))):
         raise _bad(f"a segment is none of {other}, as others are")
-
-
-def is_encrypted(playlist: str) -> bool:
-    """Whether an HLS playlist has segments that are to be decrypted."""
-    return "METHOD=AES-128" in playlist
-
-
-def check_encryption(playlist: str) -> None:
-    """Raise ItemError for an HLS playlist whose segments yt-dlp cannot decrypt by itself."""
-    if (method := _ENCRYPTED.search(playlist)) is not None:
-        detail = f"the segments are encrypted in a way that cannot be undone here ({method[1]})"
-        raise ItemError(Cause.NO_FORMAT, detail)
 
 
 def _bad(detail: str) -> Exception:

@@ -17,10 +17,11 @@ from msgspec.structs import replace
 from asyncv2d.types import Cause, ItemError, Modality
 from asyncv2d_stages.fetch._hosts.safety import is_local
 from asyncv2d_stages.fetch._ytdlp.choice import has_picture, is_in_pieces, is_plain
+from asyncv2d_stages.fetch._ytdlp.ciphers import check_encryption, ends_checked, is_encrypted
 from asyncv2d_stages.fetch._ytdlp.kept import Kept, Options
 from asyncv2d_stages.fetch._ytdlp.metadata import metadata, packed
 from asyncv2d_stages.fetch._ytdlp.pace import paced
-from asyncv2d_stages.fetch._ytdlp.segments import Expected, check_encryption, is_encrypted
+from asyncv2d_stages.fetch._ytdlp.segments import Expected
 
 _UNFINISHED = ("is_live", "is_upcoming")
 _LARGEST_PLAYLIST = 50_000_000
@@ -98,6 +99,7 @@ def fetch_pieces(form: Form, url: str, folder: str, limit: int | None) -> str:
         kept.guarded(url, media=True),
         kept.limited(limit),
         paced(kept.options.least),
+        ends_checked(),
     ):
         pieces = _complete(kept.ydl, form.pieces)
         playlist = pieces.get("hls_media_playlist_data", "")
