@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack, cast
@@ -15,6 +15,7 @@ from anyio import to_thread
 from msgspec.structs import replace
 
 from asyncv2d.config import Config
+from asyncv2d.on_demand import on_demand
 from asyncv2d.ports import Fetch, FetchContext, Fetcher, PageFetcher, Spool, Workers
 from asyncv2d.registry import load, names
 from asyncv2d.remote_errors import in_clear_words
@@ -42,13 +43,8 @@ async def open_fetchers(
     config: Config, context: FetchContext
 ) -> AsyncIterator[Callable[[Row], Awaitable[Fetched]]]:
     """All fetchers; the result fetches one row by whichever it needs."""
-    context = equipped(context)
-    async with AsyncExitStack() as stack:
-        fetchers = {name: _fetcher(name, config) for name in names("fetch")}
-        opened = {
-            name: await stack.enter_async_context(fetcher.open(context))
-            for name, fetcher in fetchers.items()
-        }
+    fetchers = {name: _fetcher(name, config) for name in names("fetch")}
+    async with on_demand(fetchers, equipped(context)) as opened:
         routes = _Routes(fetchers, opened, config.reading.fetcher)
 
         async def fetch_row(row: Row) -> Fetched:
