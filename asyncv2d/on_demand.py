@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from asyncv2d.ports import Fetch, FetchContext, Fetcher
 from asyncv2d.types import Fetched, Row
@@ -33,7 +34,8 @@ class _Demand:
     def __init__(self, fetcher: Fetcher, context: FetchContext) -> None:
         self._fetcher = fetcher
         self._context = context
-        self._fetch: Fetch | None = None
+        self._fetch: Fetch
+        self._is_open = False
         self._wanted, self._opened = anyio.Event(), anyio.Event()
         self._done, self._closed = anyio.Event(), anyio.Event()
 
@@ -42,15 +44,16 @@ class _Demand:
         await self._wanted.wait()
         async with self._fetcher.open(self._context) as self._fetch:
             self._opened.set()
+            await checkpoint()  # rows that have waited begin before others
+            self._is_open = True
             await self._done.wait()
         self._closed.set()
 
     async def fetch(self, row: Row) -> Fetched:
         """Bring what the row names."""
-        if self._fetch is None:
+        if not self._is_open:
             self._wanted.set()
             await self._opened.wait()
-            assert self._fetch is not None
         return await self._fetch(row)
 
     async def close(self) -> None:
