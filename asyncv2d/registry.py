@@ -91,10 +91,12 @@ def _public_modules(package: str, kind: Kind) -> Iterator[str]:
     try:
         spec = importlib.util.find_spec(folder)  # imports the package
     except Exception as error:
-        # Whatever anybody's package raises: nobody would know which one of all that are installed.
+        # An import runs anybody's code, which may raise anything, and a traceback would not say
+        # that it is run because the package is installed. The command ends all the same.
         raise UserError(
             f"{package}, which names itself in {GROUP}, cannot be imported:"
             f" {type(error).__name__}: {error}; mend or uninstall it"
+            f" (python -c 'import {package}' tells more)"
         ) from error
     locations = spec.submodule_search_locations if spec else None
     for module in pkgutil.iter_modules(locations or []):

@@ -52,10 +52,8 @@ def _encrypt(folder: Path, playlist: str) -> None:
 @pytest.fixture
 def site(files: Path) -> Iterator[Site]:
     """A site of its own for each test."""
-    site = Site(files)
-    site.start()
-    yield site
-    site.stop()
+    with Site(files) as site:
+        yield site
 
 
 async def test_a_cipher(site: Site, spool: Spool) -> None:

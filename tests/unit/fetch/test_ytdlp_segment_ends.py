@@ -71,10 +71,8 @@ def _playlist(lines: list[str]) -> str:
 @pytest.fixture
 def site(files: Path) -> Iterator[BreakingSite]:
     """A site of its own for each test."""
-    site = BreakingSite(files)
-    site.start()
-    yield site
-    site.stop()
+    with BreakingSite(files) as site:
+        yield site
 
 
 @pytest.mark.parametrize("kind", ["aac", "ac3"])

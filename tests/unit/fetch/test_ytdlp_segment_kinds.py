@@ -126,10 +126,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def site(files: Path) -> Iterator[ChangingSite]:
     """A site of its own for each test."""
-    site = ChangingSite(files)
-    site.start()
-    yield site
-    site.stop()
+    with ChangingSite(files) as site:
+        yield site
 
 
 async def _one(site: Site, spool: Spool, kind: str, **settings: Any) -> Fetched | ItemError:

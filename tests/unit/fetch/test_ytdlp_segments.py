@@ -130,10 +130,8 @@ def _half(file: Path) -> bytes:
 @pytest.fixture
 def site(files: Path) -> Iterator[Site]:
     """A site of its own for each test."""
-    site = FaultySite(files)
-    site.start()
-    yield site
-    site.stop()
+    with FaultySite(files) as site:
+        yield site
 
 
 async def _all(site: Site, spool: Spool, paths: list[str], **settings: Any) -> dict[str, Any]:

@@ -69,10 +69,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def site(files: Path) -> Iterator[BusySite]:
     """A site of its own for each test."""
-    site = BusySite(files)
-    site.start()
-    yield site
-    site.stop()
+    with BusySite(files) as site:
+        yield site
 
 
 @pytest.mark.parametrize("kind", ["ts", "m4"])

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import av
@@ -183,6 +183,13 @@ class Site:
     def port(self) -> int:
         """Where it listens."""
         return int(self.address.rpartition(":")[2])
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self, port: int = 0) -> None:
         """Serve from now on."""
@@ -359,10 +366,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def site(files: Path) -> Iterator[Site]:
     """A site of its own for each test."""
-    site = Site(files)
-    site.start()
-    yield site
-    site.stop()
+    with Site(files) as site:
+        yield site
 
 
 async def outcomes(spool: Spool, urls: list[str], **settings: Any) -> list[Fetched | ItemError]:

@@ -25,10 +25,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         lines = "".join(map(_LINE.format, range(number + 1)))
         text = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n{lines}#EXT-X-ENDLIST\n"
         (folder / f"of{number + 1}.m3u8").write_text(text)
-    site = Site(folder)
-    site.start()
-    yield site
-    site.stop()
+    with Site(folder) as site:
+        yield site
 
 
 async def test_whole_files(site: Site, spool: Spool) -> None:
